@@ -1,0 +1,81 @@
+# Two commands for everybody: make demo, make test. Each installs what it needs into .venv and nothing elsewhere.
+PYTHON ?= python3
+MODELS ?= ../shared/models
+FACES ?= ../shared/faces
+
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find sdk converters edge_runtime -name '*.py' -o -name '*.c' -o -name '*.h' -o -name '*.json') setup.cfg setup.py pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types sanitize bench clean
+
+help:
+	@echo 'make demo    convert real models, sign a bundle, enroll and recognise people, print the signed decisions'
+	@echo '             (MODELS=folder of ONNX models, FACES=folder of photographs)'
+	@echo 'make test    build the wheel, install it, run every test against it'
+	@echo 'make check   lint, types, and the C kernels under ASan and UBSan'
+	@echo 'make bench   facegate beside its peers on the same images and weights'
+	@echo 'make clean   remove what the other commands made'
+
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo 'facegate needs Python 3.10 or newer; say which: make PYTHON=python3.12 ...'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'this Python cannot make a virtual environment; on Debian and Raspberry Pi OS: sudo apt install python3-venv'; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || { echo 'the headers of this Python are missing; on Debian and Raspberry Pi OS: sudo apt install python3-dev'; exit 1; }
+	@command -v "$${CC:-cc}" >/dev/null || { echo 'no C compiler found; on Debian and Raspberry Pi OS: sudo apt install gcc libc6-dev'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	@touch $@
+
+# The wheel is what a user gets, so the wheel is what is tried and tested.
+dist/made: $(SOURCES) | $(VENV)/made
+	@rm -rf dist build && mkdir dist
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	@touch $@
+
+$(VENV)/convert: dist/made
+	$(BIN)/pip install --quiet --progress-bar off "$$(echo dist/facegate-*.whl)[convert]"
+	$(BIN)/pip install --quiet --no-deps --force-reinstall dist/facegate-*.whl
+	@touch $@
+
+$(VENV)/dev: dist/made
+	$(BIN)/pip install --quiet --progress-bar off "$$(echo dist/facegate-*.whl)[dev]"
+	$(BIN)/pip install --quiet --no-deps --force-reinstall dist/facegate-*.whl
+	@touch $@ $(VENV)/convert
+
+# 32-bit ARM has no LiteRT: the engine behind it there is the last tflite-runtime, which wants numpy 1 and Python 3.9-3.11.
+.venv-tflite/made: dist/made
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))'; then \
+	  $(PYTHON) -m venv .venv-tflite && \
+	  .venv-tflite/bin/pip install --quiet 'numpy<2' tflite-runtime==2.14.0 cffi pillow cryptography click pytest hypothesis && \
+	  .venv-tflite/bin/pip install --quiet --no-deps --force-reinstall dist/facegate-*.whl; \
+	else mkdir -p .venv-tflite; echo 'tflite-runtime has no wheel for this Python: its tests will be skipped'; fi
+	@touch $@
+
+demo: $(VENV)/convert
+	@MODELS='$(MODELS)' FACES='$(FACES)' $(BIN)/python examples/kiosk/demo.py
+
+test: $(VENV)/dev .venv-tflite/made
+	@if [ -x .venv-tflite/bin/python ]; then FACEGATE_TFLITE_PYTHON=$$PWD/.venv-tflite/bin/python; export FACEGATE_TFLITE_PYTHON; fi; \
+	$(BIN)/python -m pytest -q
+
+check: lint types sanitize
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev
+	MYPYPATH=sdk:converters:edge_runtime $(BIN)/mypy
+
+sanitize: $(VENV)/dev
+	PYTHON=$(BIN)/python sh edge_runtime/csrc/sanitize.sh
+
+bench: $(VENV)/dev
+	$(BIN)/pip install --quiet opencv-python-headless faiss-cpu usearch
+	$(BIN)/python tests/benchmarks/bench_search.py
+	MODELS='$(MODELS)' FACES='$(FACES)' $(BIN)/python tests/benchmarks/bench_pipeline.py
+	MODELS='$(MODELS)' FACES='$(FACES)' $(BIN)/python tests/benchmarks/accuracy.py
+
+clean:
+	rm -rf .venv .venv-tflite dist build demo-out *.egg-info edge_runtime/facegate_edge/*.so edge_runtime/facegate_edge/_native.c .pytest_cache .mypy_cache .ruff_cache .hypothesis
