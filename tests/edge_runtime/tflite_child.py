@@ -1,0 +1,59 @@
+"""Runs in the environment with tflite-runtime: one model through the engine, and a report as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from facegate_edge._engine import choose_engine, make_engine
+from facegate_edge.errors import FacegateError
+
+
+def error_of(act) -> str:
+    """The type of what an action raises."""
+    try:
+        act()
+    except Exception as e:  # noqa: BLE001 - the type is what is reported
+        return type(e).__name__
+    return "nothing"
+
+
+def main(folder: Path) -> dict:
+    """Run the folder's model on its inputs.npz, write outputs.npz, return the report."""
+    model = (folder / "model.tflite").read_bytes()
+    engine = make_engine(memoryview(model), threads=2, engine="tflite")
+    arrays = {**engine.inputs, **engine.outputs}
+    with np.load(folder / "inputs.npz") as inputs:
+        for name, array in inputs.items():
+            engine.inputs[name][...] = array
+    for _ in range(3):
+        engine.run()
+    np.savez(folder / "outputs.npz", **engine.outputs)
+    report = {
+        "name": engine.name,
+        "tensors": {i.name: repr(i) for i in (*engine.input_infos, *engine.output_infos)},
+        "same_arrays": all(arrays[n] is a for n, a in {**engine.inputs, **engine.outputs}.items()),
+        "aligned": all(a.ctypes.data % 64 == 0 for a in arrays.values()),
+    }
+    before = {n: a.copy() for n, a in arrays.items()}
+    engine.close()
+    engine.close()
+    report["readable_after_close"] = all(np.array_equal(before[n], a) for n, a in arrays.items())
+    report["run_after_close"] = error_of(engine.run)
+    bad = [b"", b"garbage" * 20, bytes(len(model)), "model.tflite"]
+    report["bad_models"] = [error_of(lambda b=b: make_engine(b, engine="tflite")) for b in bad]
+    report["no_threads"] = error_of(lambda: make_engine(model, threads=0, engine="tflite"))
+    try:
+        choose_engine("litert")
+    except FacegateError:
+        report["chosen_without_litert"] = choose_engine().name
+    else:
+        report["chosen_without_litert"] = "tflite"
+    return report
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]))))  # noqa: T201 - the report
