@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from facegate_edge import errors as edge_errors
 from facegate_edge.errors import FacegateError
 
 __all__ = [
+    "CalibrationError",
     "ConvertError",
+    "DatasetError",
     "DynamicShapeError",
     "ExternalDataError",
     "InputSizeError",
     "InvalidGraphError",
+    "MeasureError",
     "ModelFileError",
     "NotOnnxError",
+    "OutputFileError",
+    "ParityError",
+    "ProhibitedModelError",
+    "QuantizationError",
     "TruncatedModelError",
+    "UnknownFamilyError",
     "UnsupportedOperatorError",
     "UnsupportedOpsetError",
 ]
@@ -71,3 +80,35 @@ class UnsupportedOperatorError(ConvertError, NotImplementedError):
         self.operator = operator
         self.node = node
         self.reason = reason
+
+
+class UnknownFamilyError(ConvertError, ValueError):
+    """The graph is none of the model families that the runtime can feed and read, or could be several."""
+
+
+class ProhibitedModelError(ConvertError, edge_errors.ProhibitedModelError):
+    """The model infers gender, age, race or emotion; Facegate does not convert or run such models."""
+
+
+class DatasetError(ConvertError, ValueError):
+    """Photographs or a pairs file cannot be used: absent, unreadable, contradictory, too few."""
+
+
+class CalibrationError(ConvertError, ValueError):
+    """int8 was asked for without photographs that the model can be calibrated on."""
+
+
+class QuantizationError(ConvertError, RuntimeError):
+    """The quantizer failed on a model."""
+
+
+class MeasureError(ConvertError, RuntimeError):
+    """The converted model, or its source, cannot be run for comparison."""
+
+
+class ParityError(ConvertError, ArithmeticError):
+    """The converted model does not compute what its source computes."""
+
+
+class OutputFileError(ConvertError, OSError):
+    """A result cannot be written: no space, no permission, or the name is taken."""

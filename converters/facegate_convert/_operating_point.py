@@ -1,0 +1,138 @@
+"""Thresholds and what was measured at them.
+
+The words are those of ISO/IEC 19795-1: FMR, FNMR, failure to enrol. The intervals treat comparisons as independent; a
+photograph that takes part in many comparisons makes them a little too narrow, which the documentation says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from facegate_convert import _statistics
+from facegate_convert.errors import DatasetError
+from facegate_edge._manifest import OperatingPoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from facegate_convert._comparisons import Comparisons
+    from facegate_edge._values import Template
+
+FMR_TARGETS = (1e-2, 1e-3, 1e-4)
+
+
+@dataclass(frozen=True, slots=True)
+class Similarities:
+    """The outcome of comparisons.
+
+    Attributes:
+        genuine, impostor: cosine similarities, -1..1, ascending.
+        failed: photographs without a usable face (failures to enrol); comparisons with them are left out.
+        images: photographs looked at.
+        dataset: the comparisons' fingerprint.
+    """
+
+    genuine: tuple[float, ...]
+    impostor: tuple[float, ...]
+    failed: int
+    images: int
+    dataset: str
+
+
+def compare(comparisons: Comparisons, embed: Callable[[Path], Template | None]) -> Similarities:
+    """Make the comparisons.
+
+    Args:
+        comparisons: what to compare.
+        embed: the template of the largest face of a photograph, or None if it shows none.
+
+    Raises:
+        DatasetError: if nothing genuine or nothing impostor is left to compare.
+    """
+    import numpy as np  # noqa: PLC0415 - the command line's help must not wait for it
+
+    templates = [embed(path) for path in comparisons.images]
+    length = next((t.data.size for t in templates if t is not None), 0)
+    matrix = np.zeros((len(templates), length), np.float64)
+    for row, template in enumerate(templates):
+        if template is not None:
+            # Integer values in float64: the dot products are exact.
+            matrix[row] = template.data
+    norms = np.sqrt((matrix * matrix).sum(axis=1))
+
+    def similarities(pairs: Sequence[tuple[int, int]]) -> tuple[float, ...]:
+        usable = np.array(
+            [p for p in pairs if templates[p[0]] is not None and templates[p[1]] is not None], np.intp
+        ).reshape(-1, 2)
+        a, b = usable.T
+        values = np.einsum("ij,ij->i", matrix[a], matrix[b]) / (norms[a] * norms[b])
+        return tuple(sorted(float(v) for v in values))
+
+    genuine, impostor = similarities(comparisons.genuine), similarities(comparisons.impostor)
+    failed = sum(t is None for t in templates)
+    if not genuine or not impostor:
+        raise DatasetError(
+            f"{len(genuine)} genuine and {len(impostor)} impostor comparisons are left; of {len(templates)} photographs "
+            f"{failed} show no usable face",
+            hint="an operating point needs pairs of the same person and pairs of two people",
+        )
+    return Similarities(genuine, impostor, failed, len(templates), comparisons.fingerprint)
+
+
+def operating_points(
+    similarities: Similarities, targets: Iterable[float] = FMR_TARGETS
+) -> tuple[tuple[OperatingPoint, ...], tuple[str, ...]]:
+    """A threshold for each FMR target, and what the data cannot carry.
+
+    A target f is carried if there are at least 3/f impostor comparisons (rule of 3: fewer could not show an FMR of f
+    with 95 % confidence even without one false match). A target that is not carried still gets a point, the threshold
+    at which these comparisons stay within it, and its `fmr_upper` says how little that proves.
+
+    Returns:
+        (points, notes): the points by descending FMR, a sentence for each that is not carried.
+
+    Raises:
+        ValueError: if a target is not between 0 and 1.
+    """
+    points, notes = [], []
+    for target in sorted(set(targets), reverse=True):
+        if not 0 < target < 1:
+            raise ValueError(f"an FMR target lies between 0 and 1, not at {target}")
+        point = _point(similarities, target)
+        points.append(point)
+        needed = _statistics.trials_needed(target)
+        if point.impostor < needed:
+            notes.append(
+                f"FMR {target:g}: {point.impostor} impostor comparisons cannot show it, {needed} are needed; all that is "
+                f"known at threshold {point.threshold:.4f} is an FMR below {point.fmr_upper:.2g} (95 % confidence)"
+            )
+    return tuple(points), tuple(notes)
+
+
+def _point(similarities: Similarities, target: float) -> OperatingPoint:
+    genuine, impostor = similarities.genuine, similarities.impostor
+    threshold = _statistics.threshold_for(impostor, target)
+    false_matches = _statistics.accepted(impostor, threshold)
+    false_non_matches = len(genuine) - _statistics.accepted(genuine, threshold)
+    low, high = _statistics.clopper_pearson(false_non_matches, len(genuine))
+    return OperatingPoint(
+        fmr=target,
+        threshold=threshold,
+        fmr_upper=_statistics.clopper_pearson(false_matches, len(impostor))[1],
+        fnmr=false_non_matches / len(genuine),
+        fnmr_low=low,
+        fnmr_high=high,
+        genuine=len(genuine),
+        impostor=len(impostor),
+        dataset=similarities.dataset,
+    )
+
+
+def stated_operating_point(fmr: float, threshold: float) -> OperatingPoint:
+    """An operating point that somebody states without data: no comparisons, no dataset, intervals from 0 to 1.
+
+    The FNMR is unknown, which is written as the worst.
+    """
+    return OperatingPoint(fmr, threshold, 1.0, 1.0, 0.0, 1.0, 0, 0, "")
