@@ -1,1 +1,65 @@
-"""placeholder"""
+"""The command line. `main` is the console script; commands are loaded when they are run, not before."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+import click
+
+from facegate.cli._commands import root
+from facegate.cli._output import Output
+from facegate_edge.errors import FacegateError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+USAGE, BUG, INTERRUPTED, BROKEN_PIPE = 2, 70, 130, 141
+
+
+def main(args: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one way out for each exit code
+    """Run the command line.
+
+    Args:
+        args: the arguments without the program's name; those of the process if None.
+
+    Returns:
+        The exit code, as `facegate --help` lists them.
+    """
+    arguments = list(sys.argv[1:] if args is None else args)
+    # A command that cannot be parsed has not told the output about --json yet, but its caller reads JSON all the same.
+    output = Output(json="--json" in arguments)
+    try:
+        result = root.main(args=arguments, prog_name="facegate", standalone_mode=False, obj=output)
+    except FacegateError as error:
+        return output.error(type(error).__name__, str(error), error.hint, error.exit_code)
+    except click.ClickException as error:
+        hint = f"see `{error.ctx.command_path} --help`" if isinstance(error, click.UsageError) and error.ctx else ""
+        return output.error("UsageError", error.format_message(), hint, USAGE)
+    except click.Abort as error:
+        if isinstance(error.__cause__, EOFError):
+            return output.error("UsageError", "the input ended at a prompt", "", USAGE)
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _broken_pipe()
+    except SystemExit as error:
+        # click leaves so when the reader of a help page goes away
+        return _broken_pipe() if isinstance(error.__context__, BrokenPipeError) else int(error.code or 0)
+    except Exception as error:  # noqa: BLE001 - the last resort: no traceback, which may hold paths and values
+        if os.environ.get("FACEGATE_TRACEBACK") == "1":
+            traceback.print_exc()
+        hint = "please report it; FACEGATE_TRACEBACK=1 shows where it happened"
+        return output.error("InternalError", f"a bug in facegate ({type(error).__name__})", hint, BUG)
+    return result if isinstance(result, int) else 0
+
+
+def _broken_pipe() -> int:
+    """Whoever read the output has gone: say nothing, and keep Python from saying it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BROKEN_PIPE

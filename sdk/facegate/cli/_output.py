@@ -1,0 +1,46 @@
+"""How commands answer: text for people, or one JSON object. See `facegate_edge._output` for the protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Output"]
+
+
+class Output:
+    """Results on stdout, progress and errors on stderr; with `json`, one JSON object on stdout and nothing else."""
+
+    def __init__(self, *, json: bool = False) -> None:
+        self.json = json
+
+    def emit(self, data: Mapping[str, object], text: str | Callable[[], str] = "") -> None:
+        """Give the command's result: `data` as one line of JSON, or `text`."""
+        if self.json:
+            shown = json.dumps(data, ensure_ascii=True, allow_nan=False)
+        else:
+            shown = text if isinstance(text, str) else text()
+        if shown:
+            sys.stdout.write(shown.rstrip("\n") + "\n")
+            sys.stdout.flush()  # here, where a reader that went away is noticed by main, not at exit
+
+    def progress(self, message: str) -> None:
+        """Say on stderr what is being done; silent with JSON."""
+        if not self.json:
+            with contextlib.suppress(OSError):
+                sys.stderr.write(message + "\n")
+
+    def error(self, kind: str, message: str, hint: str, exit_code: int) -> int:
+        """Tell of a failure: on stderr, or as `{"error": {...}}` on stdout. Returns `exit_code`."""
+        with contextlib.suppress(OSError):
+            if self.json:
+                data = {"type": kind, "message": message, "hint": hint, "exit_code": exit_code}
+                self.emit({"error": data})
+            else:
+                sys.stderr.write(f"error: {message}\n" + (f"hint: {hint}\n" if hint else ""))
+        return exit_code

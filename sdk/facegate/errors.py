@@ -1,0 +1,60 @@
+"""Every error of Facegate: those of the edge runtime, and those of people, policy, decisions and the command line."""
+
+from __future__ import annotations
+
+from facegate_edge import errors as _edge
+from facegate_edge.errors import *  # noqa: F403 - one place to catch from
+from facegate_edge.errors import FacegateError
+
+__all__ = [
+    "CommandUnavailableError",
+    "ConsentMissingError",
+    "DecisionError",
+    "DecisionSchemaError",
+    "DecisionSignatureError",
+    "EnrollError",
+    "GateClosedError",
+    "PolicyError",
+    "SubjectError",
+]
+__all__ += _edge.__all__
+
+
+class PolicyError(FacegateError, ValueError):
+    """A policy is not valid, or asks for what the bundle cannot give."""
+
+
+class SubjectError(FacegateError, ValueError):
+    """A subject reference is not of the form of one, or not enrolled."""
+
+
+class ConsentMissingError(FacegateError, PermissionError):
+    """Somebody was to be enrolled without a record of their consent."""
+
+
+class EnrollError(FacegateError, ValueError):
+    """An enrolment cannot be attempted: no frames, or too many templates."""
+
+
+class GateClosedError(FacegateError, RuntimeError):
+    """A gate was used after it was closed."""
+
+
+class DecisionError(FacegateError, ValueError):
+    """Base of everything that can be wrong with a decision."""
+
+
+class DecisionSchemaError(DecisionError):
+    """A decision holds what its schema does not allow. The message names the field, never its value."""
+
+
+class DecisionSignatureError(DecisionError):
+    """A signed decision is malformed, or not signed by a key that counts."""
+
+    exit_code = 4
+
+
+class CommandUnavailableError(FacegateError, ImportError):
+    """A command's packages are not installed."""
+
+    exit_code = 5
