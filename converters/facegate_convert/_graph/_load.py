@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from facegate_convert._graph import _affine, _rules_math, _rules_neural, _rules_tensor
+from facegate_convert._graph._builder import Builder, OnnxNode
+from facegate_convert._graph._fold import FOLDED, fold
+from facegate_convert._graph._read import attributes_of, dtype_name, opset_of, read_model, to_array
+from facegate_convert._graph._values import Graph, Node, Value
+from facegate_convert.errors import (
+    DynamicShapeError,
+    InputSizeError,
+    InvalidGraphError,
+    UnsupportedOperatorError,
+)
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from facegate_convert._graph._values import Graph
+    import onnx
+
+_RULES = {**_rules_math.RULES, **_rules_neural.RULES, **_rules_tensor.RULES}
+_IMAGE_RANK = 4
+_MAX_CHANNELS = 4
 
 
 def load_graph(source: Path | bytes, *, input_size: tuple[int, int] | None = None) -> Graph:
@@ -27,4 +47,193 @@ def load_graph(source: Path | bytes, *, input_size: tuple[int, int] | None = Non
     Raises:
         ConvertError: one of its subclasses in `facegate_convert.errors`, by what is wrong.
     """
-    raise NotImplementedError
+    model, digest, directory = read_model(source)
+    graph = model.graph
+    nodes = _live(graph)
+    b = Builder(opset_of(model))
+    b.reserve([n for node in nodes for n in (*node.input, *node.output)])
+    if graph.sparse_initializer:
+        raise InvalidGraphError("the model has sparse weights", hint="export it with dense weights")
+    for tensor in graph.initializer:
+        b.set_constant(tensor.name, to_array(tensor, directory))
+    inputs, sized = _inputs(graph, b, input_size)
+    try:
+        for number, proto in enumerate(nodes):
+            _import_node(b, proto, number, directory)
+        names = [o.name for o in graph.output]
+        _check_outputs(b, names)
+    except InvalidGraphError as error:
+        if not sized or input_size is None:
+            raise
+        raise InputSizeError(
+            f"the model does not fit an input of {input_size[0]}x{input_size[1]}: {error}",
+            hint="detectors usually need a width and a height that are multiples of 32",
+        ) from None
+    _finish(b, names, {v.name for v in inputs})
+    return Graph(
+        inputs=tuple(inputs),
+        outputs=tuple(Value(n, b.shapes[n], b.dtypes[n]) for n in names),
+        nodes=tuple(b.nodes),
+        constants={k: _single(v) for k, v in b.constants.items()},
+        shapes=dict(b.shapes),
+        dtypes=dict(b.dtypes),
+        source_sha256=digest,
+        opset=b.opset,
+    )
+
+
+def _single(array: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+def _live(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes that the outputs need, in the file's order."""
+    needed = {o.name for o in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    return kept[::-1]
+
+
+def _inputs(graph: onnx.GraphProto, b: Builder, size: tuple[int, int] | None) -> tuple[list[Value], bool]:
+    """The model's inputs with every dimension known, and whether `size` was what filled one."""
+    if size is not None and min(size) < 1:
+        raise InputSizeError(f"an input of {size[0]}x{size[1]} has no pixels", hint="give width and height in pixels")
+    values, sized, image = [], False, False
+    for info in graph.input:
+        if info.name in b.constants:
+            continue
+        tensor = info.type.tensor_type
+        if not tensor.HasField("shape"):
+            raise DynamicShapeError(
+                f"input {info.name!r} has no shape", hint="export the model with a shape for each input"
+            )
+        dims = [int(d.dim_value) if d.HasField("dim_value") and d.dim_value > 0 else None for d in tensor.shape.dim]
+        open_size = len(dims) == _IMAGE_RANK and None in dims[2:]
+        shape = list(dims)
+        if shape and shape[0] is None:
+            shape[0] = 1
+        if len(dims) == _IMAGE_RANK:
+            image = True
+            first = 1 if _channels_last(dims) else 2
+            open_size = None in dims[first : first + 2]
+            if size is not None:
+                wanted = (size[1], size[0])
+                fixed = dims[first : first + 2]
+                if any(f not in (None, w) for f, w in zip(fixed, wanted, strict=True)):
+                    raise InputSizeError(
+                        f"input {info.name!r} is fixed at {fixed[1] or '?'}x{fixed[0] or '?'}, not {size[0]}x{size[1]}",
+                        hint="leave the input size out, or export the model with open height and width",
+                    )
+                shape[first : first + 2] = wanted
+                sized = sized or open_size
+            elif open_size:
+                raise DynamicShapeError(
+                    f"input {info.name!r} leaves height and width open",
+                    hint="name them with input_size=(width, height), on the command line --input-size WIDTHxHEIGHT",
+                )
+        known = [d for d in shape if d is not None]
+        if len(known) != len(shape):
+            raise DynamicShapeError(
+                f"input {info.name!r} has open dimensions {[d or '?' for d in shape]} that are neither batch, height "
+                "nor width",
+                hint="export the model with these dimensions fixed",
+            )
+        values.append(Value(info.name, tuple(known), dtype_name(tensor.elem_type, f"input {info.name!r}")))
+        b.declare(info.name, known, values[-1].dtype)
+    if not values:
+        raise InvalidGraphError("the model has no inputs", hint="export it again; everything in it is constant")
+    if size is not None and not image:
+        raise InputSizeError("the model has no image input whose size could be set", hint="leave the input size out")
+    return values, sized
+
+
+def _channels_last(dims: list[int | None]) -> bool:
+    """Whether an input of rank 4 is already (N, H, W, C): few channels at the end, not in ONNX's usual place."""
+    second, last = dims[1], dims[3]
+    return last is not None and last <= _MAX_CHANNELS and (second is None or second > _MAX_CHANNELS)
+
+
+def _import_node(b: Builder, proto: onnx.NodeProto, number: int, directory: Path | None) -> None:
+    name = proto.name or next((o for o in proto.output if o), f"node {number}")
+    outputs = list(proto.output)
+    while outputs and not outputs[-1]:
+        outputs.pop()
+    node = OnnxNode(
+        proto.op_type,
+        name,
+        [b.resolve(i) for i in proto.input],
+        outputs,
+        attributes_of(proto, directory),
+        b.opset,
+    )
+    if proto.domain not in ("", "ai.onnx"):
+        raise UnsupportedOperatorError(
+            f"{proto.domain}::{proto.op_type}",
+            name,
+            "it belongs to no standard operator set",
+            hint="export the model without runtime-specific optimisation or custom operators",
+        )
+    for value in node.inputs:
+        if value and value not in b.shapes:
+            node.invalid(f"its input {value!r} is computed nowhere before it")
+    for value in outputs:
+        if value in b.shapes or value in b.aliases:
+            node.invalid(f"its output {value!r} is computed twice")
+    arrays = [b.constant(i) if i else None for i in node.inputs]
+    if all(a is not None or not i for a, i in zip(arrays, node.inputs, strict=True)):
+        results = fold(node, arrays)
+        if results is not None:
+            for value, array in zip(outputs, results, strict=False):
+                if value:
+                    b.set_constant(value, array)
+            return
+    rule = _RULES.get(node.op)
+    if rule is None:
+        node.refuse(
+            "the converter does not know it" + (" outside shape computations" if node.op in FOLDED else ""),
+            f"replace it before export by operators the converter knows: {', '.join(sorted(_RULES))}",
+        )
+    if not node.inputs or not node.inputs[0]:
+        node.invalid("its first input is missing")
+    rule(b, node)
+
+
+def _check_outputs(b: Builder, names: Iterable[str]) -> None:
+    for name in names:
+        if b.resolve(name) not in b.shapes:
+            raise InvalidGraphError(
+                f"the output {name!r} is computed nowhere", hint="check the model with onnx.checker and export it again"
+            )
+
+
+def _finish(b: Builder, outputs: list[str], inputs: set[str]) -> None:
+    """Fold what can be folded, name the outputs as the model does, drop what is dead."""
+    computed = [b.resolve(o) for o in outputs]
+    _affine.drop_neutral(b)
+    computed = [b.resolve(o) for o in computed]
+    _affine.fold_affine(b, computed)
+    _affine.drop_dead(b, computed)
+    names: dict[str, str] = {}
+    copies = []
+    for output, value in zip(outputs, computed, strict=True):
+        if output == value:
+            continue
+        if value in inputs or value in b.constants or value in names or value in outputs:
+            copies.append((value, output))
+        else:
+            names[value] = output
+    b.nodes = [
+        replace(n, inputs=tuple(names.get(i, i) for i in n.inputs), outputs=tuple(names.get(o, o) for o in n.outputs))
+        for n in b.nodes
+    ]
+    for value, output in names.items():
+        b.declare(output, b.shapes[value], b.dtypes[value])
+    for value, output in copies:
+        b.declare(output, b.shapes[value], b.dtypes[value])
+        b.nodes.append(Node("Identity", output, (names.get(value, value),), (output,), {}))
+    used = {i for n in b.nodes for i in (*n.inputs, *n.outputs)} | inputs | set(outputs)
+    b.shapes = {k: v for k, v in b.shapes.items() if k in used}
+    b.dtypes = {k: v for k, v in b.dtypes.items() if k in used}

@@ -1,0 +1,184 @@
+"""What the import rules work on: the graph so far, one ONNX node, and the checks that all of them share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from facegate_convert._graph._values import Node
+from facegate_convert.errors import InvalidGraphError, UnsupportedOperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.generic]
+
+Shape = tuple[int, ...]
+
+
+@dataclass(slots=True)
+class OnnxNode:
+    """One ONNX node: names of inputs ("" where absent) already resolved through removed nodes."""
+
+    op: str
+    name: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, Any]
+    opset: int
+
+    def attribute(self, name: str, default: Any) -> Any:
+        """An attribute's value, or the operator's default."""
+        return self.attributes.get(name, default)
+
+    def input(self, index: int) -> str:
+        """The name of an input, "" if it is absent."""
+        return self.inputs[index] if index < len(self.inputs) else ""
+
+    def refuse(self, reason: str, hint: str = "") -> NoReturn:
+        """Raise that this form of the operator is not supported."""
+        raise UnsupportedOperatorError(self.op, self.name, reason, hint=hint)
+
+    def invalid(self, reason: str) -> NoReturn:
+        """Raise that the node contradicts its inputs."""
+        raise InvalidGraphError(
+            f"node {self.name!r} ({self.op}): {reason}", hint="check the model with onnx.checker and export it again"
+        )
+
+
+class Builder:
+    """The canonical graph while it is being built."""
+
+    def __init__(self, opset: int) -> None:
+        self.opset = opset
+        self.nodes: list[Node] = []
+        self.constants: dict[str, Array] = {}
+        self.shapes: dict[str, Shape] = {}
+        self.dtypes: dict[str, str] = {}
+        self.aliases: dict[str, str] = {}
+        self._reserved: set[str] = set()
+
+    def reserve(self, names: Sequence[str]) -> None:
+        """Keep invented names apart from the model's own."""
+        self._reserved.update(names)
+
+    def declare(self, name: str, shape: Sequence[int], dtype: str) -> None:
+        """A value with this shape and dtype exists."""
+        self.shapes[name] = tuple(int(d) for d in shape)
+        self.dtypes[name] = dtype
+
+    def set_constant(self, name: str, array: Array) -> None:
+        """The value of `name` is known."""
+        self.constants[name] = array
+        self.declare(name, array.shape, "float32" if array.dtype.kind == "f" else array.dtype.name)
+
+    def new_name(self, base: str) -> str:
+        """A name that nothing has yet."""
+        number, name = 0, base
+        while name in self._reserved or name in self.shapes:
+            number += 1
+            name = f"{base}_{number}"
+        self._reserved.add(name)
+        return name
+
+    def new_constant(self, base: str, array: Array) -> str:
+        """A new constant with a name like `base`."""
+        name = self.new_name(base)
+        self.set_constant(name, array)
+        return name
+
+    def alias(self, name: str, target: str) -> None:
+        """`name` is another word for `target`."""
+        self.aliases[name] = self.resolve(target)
+
+    def resolve(self, name: str) -> str:
+        """The value behind a name."""
+        return self.aliases.get(name, name)
+
+    def constant(self, name: str) -> Array | None:
+        """The array of a constant, None if the value is computed at run time."""
+        return self.constants.get(name)
+
+    def parameter(self, node: OnnxNode, index: int, what: str) -> Array | None:
+        """A parameter that is an input: its array, None if absent; refused if it is computed at run time."""
+        name = node.input(index)
+        if not name:
+            return None
+        array = self.constants.get(name)
+        if array is None:
+            node.refuse(f"its {what} is computed at run time", "export the model with this parameter as a constant")
+        return array
+
+    def integers(self, node: OnnxNode, index: int, attribute: str) -> tuple[int, ...] | None:
+        """A list of integers that is an attribute in older operator sets and an input in newer ones."""
+        if attribute in node.attributes:
+            value = node.attributes[attribute]
+            return (value,) if isinstance(value, int) else tuple(value)
+        array = self.parameter(node, index, attribute)
+        return None if array is None else tuple(int(v) for v in np.asarray(array).reshape(-1))
+
+    def shape(self, node: OnnxNode, index: int = 0) -> Shape:
+        """The shape of an input that must be there."""
+        name = node.input(index)
+        if name not in self.shapes:
+            node.invalid(f"input {index} is missing")
+        return self.shapes[name]
+
+    def floating(self, node: OnnxNode, *indices: int) -> None:
+        """Refuse anything but floating tensors at the given inputs."""
+        for index in indices:
+            name = node.input(index)
+            if name and self.dtypes.get(name) != "float32":
+                node.refuse(f"its input {name!r} is {self.dtypes.get(name)}, not floating", "cast it to float32 first")
+
+    def add(  # noqa: D417 - the rest are as in Node
+        self,
+        op: str,
+        node: OnnxNode,
+        inputs: Sequence[str],
+        shape: Sequence[int],
+        *,
+        output: str | None = None,
+        dtype: str | None = None,
+        **attributes: Any,
+    ) -> str:
+        """Append a canonical node with one output.
+
+        Args:
+            output: name of its output; None invents one (for a node that is a step of another).
+        """
+        name = output if output is not None else self.new_name(f"{node.outputs[0]}/{op.lower()}")
+        if any(d <= 0 for d in shape):
+            node.invalid(f"its result would have the shape {tuple(shape)}, which is empty")
+        self.declare(name, shape, dtype or self.dtypes[inputs[0]])
+        self.nodes.append(Node(op, node.name, tuple(inputs), (name,), attributes))
+        return name
+
+    def reshape(self, node: OnnxNode, name: str, shape: Sequence[int], output: str | None = None) -> str:
+        """Append a Reshape, or nothing if an inner step has the shape already."""
+        target = tuple(int(d) for d in shape)
+        if self.shapes[name] == target:
+            if output is None:
+                return name
+            self.alias(output, name)
+            return self.resolve(output)
+        return self.add("Reshape", node, [name], target, output=output)
+
+
+def normalize_axis(node: OnnxNode, axis: int, rank: int) -> int:
+    """An axis counted from the front."""
+    if not -rank <= axis < rank:
+        node.invalid(f"axis {axis} does not exist in a tensor of rank {rank}")
+    return axis % rank
+
+
+def broadcast(node: OnnxNode, first: Shape, second: Shape) -> Shape:
+    """The shape that two operands broadcast to."""
+    try:
+        return tuple(int(d) for d in np.broadcast_shapes(first, second))
+    except ValueError:
+        node.invalid(f"the shapes {first} and {second} do not fit together")
