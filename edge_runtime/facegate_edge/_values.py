@@ -14,6 +14,8 @@ import numpy as np
 from facegate_edge.errors import FrameError, ModelError
 
 if TYPE_CHECKING:
+    import os
+
     import numpy.typing as npt
 
 ROTATIONS = (0, 90, 180, 270)
@@ -62,6 +64,17 @@ class Frame:
             fits = data.shape[1] % 2 == 0
         if not fits or 0 in data.shape:
             raise FrameError(f"an array of shape {data.shape} is no {fmt.name} frame")
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Frame:
+        """Read an image file; see `facegate_edge.load_image` for what becomes of its modes and orientation.
+
+        Raises:
+            FrameError: it is missing, no image, damaged or too large.
+        """
+        from facegate_edge._image import load_image  # noqa: PLC0415 - frames of a camera need no Pillow
+
+        return load_image(path)
 
     @property
     def stored_size(self) -> tuple[int, int]:
