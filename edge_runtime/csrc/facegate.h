@@ -5,7 +5,8 @@
  *
  * Rules that hold for all functions:
  *   - They return FG_OK or a negative fg_status and write no output (but scratch memory) when they refuse.
- *   - They allocate nothing, keep no state and may run in any number of threads at once.
+ *   - They allocate nothing, keep no state (but what the processor can do, asked once) and may run in any number of
+ *     threads at once.
  *   - Every size is checked before the first byte is read or written. Sizes of buffers are in bytes.
  *   - Results are integers, or IEEE expressions evaluated in one written order (-ffp-contract=off): the same bytes on
  *     every machine and every code path. Only expf, atan2 and asin may differ in the last bits between C libraries.
@@ -165,7 +166,9 @@ int fg_letterbox(const fg_frame *frame, const fg_target *target, int path, void 
  * Warp the upright frame into the target. Pixel centres are whole numbers on both sides; input pixel (X, Y) shows
  *   x = m[0] X + m[1] Y + m[2],  y = m[3] X + m[4] Y + m[5],
  * in 1/2^32 pixel, |m[0,1,3,4]| <= 1024, |m[2,5]| <= 2^24. With `samples` = n > 1 a pixel is the mean over an n x n grid
- * inside it (n 1..8): floor((sum of values + 64 n^2) / 128 n^2); use it where the warp makes the image much smaller.
+ * inside it (n 1..8), offset by (2i + 1 - n) / 2n in X and Y, each product with m rounded down to 1/2^32 pixel:
+ * floor((sum of values + 64 n^2) / 128 n^2), or for YUV, before the conversion, floor((2 sum + n^2) / 2n^2). Use it where
+ * the warp makes the image much smaller. Coordinates are turned to the stored image first, then weights cut to 15 bits.
  * Outside of the frame `border` applies to each stored channel (black is Y 16, U and V 128).
  * `luma`, may be null: width*height bytes, (77 R + 150 G + 29 B + 128) >> 8 of the pixels before the table.
  */
