@@ -110,7 +110,7 @@ def make_lut(
         raise KernelError(f"an {dtype} input needs a quantisation with a positive scale", hint="check the manifest")
     info = np.iinfo(dtype)
     quantized = np.rint(real / quantization.scale) + quantization.zero_point
-    return np.clip(quantized, info.min, info.max).astype(dtype)
+    return np.asarray(np.clip(quantized, info.min, info.max), dtype)
 
 
 class Target:
