@@ -1,0 +1,260 @@
+"""Can this machine run a gate? What is there, what is missing, what to do about it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import resource
+import sys
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from facegate_edge._version import VERSION
+from facegate_edge.errors import FacegateError
+
+Status = Literal["ok", "warning", "problem"]
+
+_PACKAGES = ("numpy", "pillow", "cffi", "cryptography", "click")
+_ENGINES = ("ai-edge-litert", "tflite-runtime")
+# What makes a difference to the engine and the kernels.
+_FEATURES = {
+    "x86_64": ("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8"),
+    "aarch64": ("asimd", "asimdhp", "fphp", "asimddp", "i8mm", "sve", "aes", "sha2"),
+    "armv7l": ("neon", "vfpv4", "asimddp"),
+}
+_LITERT_GLIBC = (2, 34)
+_LITERT_GLIBCXX = 30
+_GALLERY_BYTES = 100_000 * 512
+_LITTLE_MEMORY = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what, e.g. "engine".
+        status: "ok"; "warning", the gate runs but less well; "problem", the gate cannot run.
+        value: what was found.
+        advice: what to do, "" if there is nothing to do.
+    """
+
+    name: str
+    status: Status
+    value: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All that was looked at. `ready` says whether a gate could run on this machine."""
+
+    checks: tuple[Check, ...] = field(default_factory=tuple)
+
+    @property
+    def ready(self) -> bool:
+        """No check found a problem."""
+        return all(check.status != "problem" for check in self.checks)
+
+
+def doctor(engine: str | None = None) -> Diagnosis:
+    """Look at this machine: system, libraries, engine, kernels, processor, memory. Raises nothing.
+
+    Args:
+        engine: "litert" or "tflite" to ask for that one, as a pipeline would; None chooses.
+    """
+    return Diagnosis(
+        (
+            Check("facegate", "ok", VERSION),
+            _python(),
+            _system(),
+            _packages(),
+            _libraries(),
+            _engine(engine),
+            *_engine_packages(),
+            _kernels(),
+            _processor(),
+            _threads(),
+            _memory(),
+            _locking(),
+        )
+    )
+
+
+def _python() -> Check:
+    version = (
+        f"{platform.python_implementation()} {platform.python_version()}, {8 * (sys.maxsize.bit_length() + 1) // 8} bit"
+    )
+    if sys.version_info < (3, 10):  # pragma: no cover - pip refuses to install on it
+        return Check("python", "problem", version, "facegate needs Python 3.10 or newer")
+    return Check("python", "ok", version)
+
+
+def _system() -> Check:
+    value = f"{platform.system()} {platform.release()} on {platform.machine()}"
+    if platform.system() != "Linux":
+        return Check("system", "warning", value, "facegate is made and tested for Linux")
+    return Check("system", "ok", value)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _packages() -> Check:
+    found = {package: _version(package) for package in _PACKAGES}
+    value = ", ".join(f"{package} {version or 'missing'}" for package, version in found.items())
+    missing = [package for package, version in found.items() if version is None]
+    # A distribution's package may carry no metadata: what counts is whether it can be imported, which the engine and
+    # the kernels show.
+    advice = f"pip install {' '.join(missing)}" if missing else ""
+    return Check("packages", "warning" if missing else "ok", value, advice)
+
+
+def glibc_version() -> tuple[int, ...] | None:
+    """The C library's version, None if it is not glibc."""
+    try:
+        text = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (ValueError, OSError, AttributeError):
+        return None
+    match = re.fullmatch(r"glibc (\d+)\.(\d+).*", text)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def glibcxx_version() -> int | None:
+    """The N of the newest GLIBCXX_3.4.N that the system's libstdc++ has, None if there is no libstdc++."""
+    folders = [
+        f"/usr/lib/{platform.machine()}-linux-gnu",
+        "/usr/lib/arm-linux-gnueabihf",
+        "/usr/lib64",
+        "/usr/lib",
+        "/lib",
+    ]
+    for folder in folders:
+        library = Path(folder, "libstdc++.so.6")
+        # The file's name carries the version: libstdc++.so.6.0.30 has GLIBCXX_3.4.30.
+        match = re.fullmatch(r"libstdc\+\+\.so\.6\.0\.(\d+)", library.resolve().name)
+        if match:
+            return int(match[1])
+    return None
+
+
+def _libraries() -> Check:
+    glibc, glibcxx = glibc_version(), glibcxx_version()
+    shown_glibc = "glibc " + ".".join(map(str, glibc)) if glibc else "no glibc"
+    shown_glibcxx = f"libstdc++ with GLIBCXX_3.4.{glibcxx}" if glibcxx is not None else "no libstdc++ found"
+    value = f"{shown_glibc}, {shown_glibcxx}"
+    if glibc is None:
+        return Check("libraries", "warning", value, "the engines' wheels are made for glibc; use a Debian-like system")
+    if glibc < _LITERT_GLIBC or (glibcxx is not None and glibcxx < _LITERT_GLIBCXX):
+        return Check(
+            "libraries",
+            "warning",
+            value,
+            "LiteRT's ARM wheels need GLIBC_2.34 and GLIBCXX_3.4.30: Raspberry Pi OS 12, Debian 12, Ubuntu 22.04, "
+            "JetPack 6 or newer",
+        )
+    return Check("libraries", "ok", value)
+
+
+def _engine(forced: str | None) -> Check:
+    from facegate_edge._engine import choose_engine  # noqa: PLC0415 - may fail, and that is what is asked
+
+    try:
+        choice = choose_engine(forced)
+    except FacegateError as e:
+        return Check("engine", "problem", str(e), e.hint)
+    except Exception as e:  # noqa: BLE001 - a broken numpy, a loader's crash: the answer is the same
+        return Check("engine", "problem", f"cannot be loaded ({type(e).__name__})", "reinstall facegate and numpy")
+    value = f"{choice.name}, {choice.why}"
+    if choice.name == "tflite":
+        return Check("engine", "warning", value, "LiteRT is 2 to 7 times faster, where it has a wheel")
+    return Check("engine", "ok", value)
+
+
+def _engine_packages() -> tuple[Check, ...]:
+    from facegate_edge import _litert  # noqa: PLC0415
+
+    checks = []
+    for package in _ENGINES:
+        version = _version(package)
+        if version is None:
+            continue
+        value = version
+        if package == _litert.DISTRIBUTION:
+            try:
+                value = f"{version}, {_litert.find_library()[0]}"
+            except FacegateError as e:
+                value = f"{version}: {e}"
+        checks.append(Check(package, "ok", value))
+    return tuple(checks)
+
+
+def _kernels() -> Check:
+    try:
+        from facegate_edge import _kernels as kernels  # noqa: PLC0415 - may fail, and that is what is asked
+
+        available = ", ".join(kernels.available_paths())
+        return Check("kernels", "ok", f"{kernels.active_path()} (this machine can run {available})")
+    except Exception as e:  # noqa: BLE001 - whatever is wrong with it, the answer is the same
+        return Check(
+            "kernels",
+            "problem",
+            f"the native kernels cannot be loaded ({type(e).__name__})",
+            "install facegate's wheel for this machine; from a checkout: python setup.py build_ext --inplace",
+        )
+
+
+def cpu_features() -> tuple[str, tuple[str, ...]]:
+    """The processor's name and those of its features that make a difference here."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor() or "unknown", ()
+    fields = dict(re.findall(r"^([^\t:]+)\s*:[ \t]*(.*)$", text, re.MULTILINE))
+    names = (fields.get(key, "").strip() for key in ("model name", "Model", "Hardware", "CPU part"))
+    has = set((fields.get("flags") or fields.get("Features") or "").split())
+    wanted = _FEATURES.get(platform.machine(), ())
+    return next((name for name in names if name), "unknown"), tuple(f for f in wanted if f in has)
+
+
+def _processor() -> Check:
+    name, features = cpu_features()
+    return Check("processor", "ok", f"{name}: {' '.join(features) or 'no known features'}")
+
+
+def _threads() -> Check:
+    total = os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total
+    return Check("threads", "ok", f"{usable} of {total} cores usable; a pipeline takes 1 unless told otherwise")
+
+
+def _memory() -> Check:
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        total, available = page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
+    except (ValueError, OSError):
+        return Check("memory", "warning", "unknown", "check that 256 MB are free")
+    value = f"{total >> 20} MB, {available >> 20} MB of them free"
+    if total < _LITTLE_MEMORY:
+        return Check("memory", "warning", value, "a gate takes about 150 MB; close what else runs")
+    return Check("memory", "ok", value)
+
+
+def _locking() -> Check:
+    """Whether a gallery can be kept out of swap."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if soft == resource.RLIM_INFINITY or soft >= _GALLERY_BYTES or os.geteuid() == 0:
+        return Check("memory locking", "ok", "allowed for 100,000 templates")
+    return Check(
+        "memory locking",
+        "warning",
+        f"{soft >> 10} KB",
+        "larger galleries may be swapped to disk: raise RLIMIT_MEMLOCK (systemd: LimitMEMLOCK=infinity)",
+    )
