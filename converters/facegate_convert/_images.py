@@ -1,9 +1,8 @@
-"""Photographs on the build host: finding, fingerprinting and reading them."""
+"""Photographs on the build host: finding and fingerprinting them; `facegate_edge` reads them."""
 
 from __future__ import annotations
 
 import hashlib
-import warnings
 from typing import TYPE_CHECKING
 
 from facegate_convert.errors import DatasetError
@@ -11,9 +10,6 @@ from facegate_convert.errors import DatasetError
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-    import numpy as np
-    import numpy.typing as npt
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -48,24 +44,3 @@ def file_sha256(path: Path) -> str:
 def fingerprint(paths: Iterable[Path]) -> str:
     """The sha256 (hex) over the files' own sha256s, sorted: the same set of files, whatever they are called."""
     return hashlib.sha256("".join(sorted(file_sha256(path) for path in paths)).encode()).hexdigest()
-
-
-def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
-    """A photograph as upright RGB, uint8 (H, W, 3), C-contiguous; EXIF orientation applied, transparency on black.
-
-    Raises:
-        DatasetError: if it is no image that can be read, or a decompression bomb.
-    """
-    import numpy as np  # noqa: PLC0415 - the command line's help must not wait for these
-    from PIL import Image, ImageOps  # noqa: PLC0415
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                upright = ImageOps.exif_transpose(image)
-                return np.ascontiguousarray(np.asarray(upright.convert("RGB"), dtype=np.uint8))
-    except Exception as error:  # Pillow's decoders raise nearly everything on malformed files
-        raise DatasetError(
-            f"{path} is no image that can be read ({type(error).__name__})", hint="replace the file or take it out"
-        ) from error

@@ -74,8 +74,8 @@ def compare(comparisons: Comparisons, embed: Callable[[Path], Template | None]) 
     failed = sum(t is None for t in templates)
     if not genuine or not impostor:
         raise DatasetError(
-            f"{len(genuine)} genuine and {len(impostor)} impostor comparisons are left; of {len(templates)} photographs "
-            f"{failed} show no usable face",
+            f"{len(genuine)} genuine and {len(impostor)} impostor comparisons are left; of {len(templates)} "
+            f"photographs {failed} show no usable face",
             hint="an operating point needs pairs of the same person and pairs of two people",
         )
     return Similarities(genuine, impostor, failed, len(templates), comparisons.fingerprint)
@@ -105,8 +105,8 @@ def operating_points(
         needed = _statistics.trials_needed(target)
         if point.impostor < needed:
             notes.append(
-                f"FMR {target:g}: {point.impostor} impostor comparisons cannot show it, {needed} are needed; all that is "
-                f"known at threshold {point.threshold:.4f} is an FMR below {point.fmr_upper:.2g} (95 % confidence)"
+                f"FMR {target:g}: {needed} impostor comparisons would be needed to show it, there are {point.impostor}; "
+                f"known is an FMR below {point.fmr_upper:.2g} at threshold {point.threshold:.4f} (95 % confidence)"
             )
     return tuple(points), tuple(notes)
 

@@ -6,6 +6,7 @@ from facegate_edge import errors as edge_errors
 from facegate_edge.errors import FacegateError
 
 __all__ = [
+    "BuildError",
     "CalibrationError",
     "ConvertError",
     "DatasetError",
@@ -112,3 +113,7 @@ class ParityError(ConvertError, ArithmeticError):
 
 class OutputFileError(ConvertError, OSError):
     """A result cannot be written: no space, no permission, or the name is taken."""
+
+
+class BuildError(ConvertError, ValueError):
+    """Models and figures that do not make a bundle."""

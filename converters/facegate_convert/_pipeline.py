@@ -1,0 +1,60 @@
+"""Templates of photographs through the pipeline that the bundle will run: what operating points are measured with."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from facegate_convert._bundles import draft
+from facegate_edge.errors import FrameError, KernelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from facegate_convert._bundles import Model
+    from facegate_edge._manifest import Manifest
+    from facegate_edge._values import Template
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Source:
+    """Models that are in no bundle yet, as a pipeline takes them."""
+
+    manifest: Manifest
+    models: dict[str, bytes]
+
+    def model_bytes(self, role: str) -> bytes:
+        """The bytes of a role's model."""
+        return self.models[role]
+
+
+@contextlib.contextmanager
+def embedder(models: Sequence[Model], *, threads: int = 2) -> Iterator[Callable[[Path], Template | None]]:
+    """A function from a photograph to the template of its largest face, None if it shows no usable one.
+
+    Args:
+        models: a detector and a recogniser.
+        threads: for each model.
+
+    Raises:
+        ModelError: the models do not fit together.
+    """
+    from facegate_edge import Pipeline, load_image  # noqa: PLC0415 - the engine is loaded where it is used
+
+    source = _Source(draft(models), {m.info.role: m.data for m in models})
+    with Pipeline(source, threads=threads) as pipeline:
+
+        def embed(path: Path) -> Template | None:
+            try:
+                frame = load_image(path)
+                faces = pipeline.detect(frame)
+                if not faces:
+                    return None
+                largest = max(faces, key=lambda f: float((f.box[2] - f.box[0]) * (f.box[3] - f.box[1])))
+                return pipeline.embed(frame, largest)
+            except (FrameError, KernelError):  # no image, or a face that cannot be aligned: a failure to enrol
+                return None
+
+        yield embed
