@@ -11,6 +11,7 @@ import binascii
 import contextlib
 import hashlib
 import os
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -34,6 +35,7 @@ __all__ = ["KEY_ID_LENGTH", "SigningKey", "TrustStore", "VerifyKey", "b64url_dec
 KEY_ID_LENGTH = 16  # hex digits: 64 bits name a key; they do not authenticate it, the signature does
 _MAX_KEY_FILE = 64 * 1024
 _RAW_LENGTH = 32
+_KEY_ID_LINE = re.compile(rb"Key-Id: ([0-9a-f]{16})\n")
 
 
 def b64url_encode(data: bytes) -> str:
@@ -208,7 +210,11 @@ class SigningKey:
             ) from None
         if not isinstance(key, Ed25519PrivateKey):
             _refuse_type(source)
-        return cls(key)
+        found = cls(key)
+        named = _KEY_ID_LINE.match(data)
+        if named is not None and named[1].decode("ascii") != found.key_id:
+            raise KeyFileError(f"{source} is damaged: it does not hold the key that it names", hint="use its backup")
+        return found
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], passphrase: str | bytes | None = None) -> SigningKey:
@@ -227,7 +233,11 @@ class SigningKey:
         return cls.from_pem(data, passphrase, source=str(path))
 
     def to_pem(self, passphrase: str | bytes | None = None) -> bytes:
-        """The key as PEM PKCS#8, encrypted if a passphrase is given."""
+        """The key as PEM PKCS#8, encrypted if a passphrase is given, after a line with the key's id.
+
+        The encryption (PBES2, AES-256-CBC) authenticates nothing: a flipped bit of the file can decrypt to another key
+        that is as good as any. The line, which PEM readers skip, lets `from_pem` notice.
+        """
         from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
             BestAvailableEncryption,
             Encoding,
@@ -239,7 +249,8 @@ class SigningKey:
         protection: KeySerializationEncryption = NoEncryption()
         if passphrase is not None:
             protection = BestAvailableEncryption(_passphrase_bytes(passphrase))
-        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
+        pem = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
+        return f"Key-Id: {self.key_id}\n".encode("ascii") + pem
 
     def save(self, path: str | os.PathLike[str], passphrase: str | bytes | None = None) -> None:
         """Write the key as PEM PKCS#8, mode 0600 from its first byte. Raises KeyExistsError, KeyFileError."""
@@ -331,11 +342,15 @@ def _read(path: Path) -> tuple[bytes, int]:
         raise KeyFileError(f"there is no key {path}", hint="`facegate keys new` makes one") from None
     except OSError as error:
         raise KeyFileError(f"the key {path} cannot be read: {error.strerror}") from error
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+    try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             raise KeyFileError(f"the key {path} is not a regular file")
-        data = file.read(_MAX_KEY_FILE + 1)
+        data = os.read(descriptor, _MAX_KEY_FILE + 1)
+    except OSError as error:
+        raise KeyFileError(f"the key {path} cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
     if len(data) > _MAX_KEY_FILE:
         raise KeyFileError(f"{path} is too large to be a key")
     return data, mode
