@@ -55,7 +55,7 @@ class Options:
             and a scale of PRESETS.
         crop_scale: for liveness models, overrides the family's.
         calibration: folder of photographs; int8 needs it, the others are measured on it.
-        detector: finds the faces in them (ONNX file, bundle, or manifest entry and bytes); not needed for a detector or if all
+        detector: finds the faces in them (ONNX file, bundle, or entry and bytes); not needed for a detector, or if all
             photographs have the size of the model's input (crops that are aligned already).
         licence: SPDX expression of the weights' licence.
         commercial_use: whether it allows commercial use, None if unknown.

@@ -105,7 +105,7 @@ def operating_points(
         needed = _statistics.trials_needed(target)
         if point.impostor < needed:
             notes.append(
-                f"FMR {target:g}: {needed} impostor comparisons would be needed to show it, there are {point.impostor}; "
+                f"FMR {target:g}: {needed} impostor comparisons are needed to show it, there are {point.impostor}; "
                 f"known is an FMR below {point.fmr_upper:.2g} at threshold {point.threshold:.4f} (95 % confidence)"
             )
     return tuple(points), tuple(notes)

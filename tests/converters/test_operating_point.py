@@ -162,7 +162,7 @@ def test_target_that_the_data_cannot_carry_is_said(count, carried):
     (point,), notes = operating_points(similarities([0.9], [0.0] * count), [1e-2])
     assert bool(notes) is not carried
     if notes:
-        assert "300 impostor comparisons would be needed" in notes[0]
+        assert "300 impostor comparisons are needed" in notes[0]
         assert point.fmr_upper > 0.01
 
 
