@@ -42,7 +42,7 @@ ffibuilder.set_source(
     '#include "facegate.h"',
     include_dirs=[str(CSRC)],
     sources=[str(CSRC / name) for name in SOURCES],
-    depends=[str(CSRC / name) for name in ("facegate.h", "internal.h")],
+    depends=[str(CSRC / name) for name in ("facegate.h", "internal.h", "vector.h")],
     libraries=["m"],
     extra_compile_args=flags,
     extra_link_args=link,

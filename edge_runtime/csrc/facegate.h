@@ -55,7 +55,7 @@ enum fg_limit {
  * `rotation`: degrees clockwise (0, 90, 180, 270) by which the stored image is turned to be upright.
  *
  * Resampling works on the stored channels (so Y, U and V are each interpolated where they are sited; a chroma sample
- * lies in the middle of the luma samples that share it), in units of 1/128 level, vertically in the stored image first:
+ * lies in the middle of the luma samples that share it), in 1/128 level, vertically in the stored image first:
  *   lerp(a, b, w) = a + (((b - a) * w + 16384) >> 15),   a, b in 0..32640, w = fraction * 32768 in 0..32767
  *   left = lerp(128 p[y][x], 128 p[y+1][x], wy), right likewise at x+1, value = lerp(left, right, wx).
  * RGB, BGR and GRAY are then rounded: (value + 64) >> 7. YUV becomes RGB by BT.601, video range (Y 16..235, U and V
@@ -165,10 +165,9 @@ int fg_letterbox(const fg_frame *frame, const fg_target *target, int path, void 
 /*
  * Warp the upright frame into the target. Pixel centres are whole numbers on both sides; input pixel (X, Y) shows
  *   x = m[0] X + m[1] Y + m[2],  y = m[3] X + m[4] Y + m[5],
- * in 1/2^32 pixel, |m[0,1,3,4]| <= 1024, |m[2,5]| <= 2^24. With `samples` = n > 1 a pixel is the mean over an n x n grid
- * inside it (n 1..8), offset by (2i + 1 - n) / 2n in X and Y, each product with m rounded down to 1/2^32 pixel:
- * floor((sum of values + 64 n^2) / 128 n^2), or for YUV, before the conversion, floor((2 sum + n^2) / 2n^2). Use it where
- * the warp makes the image much smaller. Coordinates are turned to the stored image first, then weights cut to 15 bits.
+ * in 1/2^32 pixel, |m[0,1,3,4]| <= 1024, |m[2,5]| <= 2^24, turned to the stored image before its fraction is cut to 15
+ * bits. With `samples` = n > 1 (up to 8) the values on an n x n grid inside the pixel are averaged: floor((2 sum + n^2) /
+ * 2n^2), offsets (2i + 1 - n) / 2n in X and Y, each product with m rounded down. Use it where the warp reduces much.
  * Outside of the frame `border` applies to each stored channel (black is Y 16, U and V 128).
  * `luma`, may be null: width*height bytes, (77 R + 150 G + 29 B + 128) >> 8 of the pixels before the table.
  */

@@ -1,6 +1,6 @@
 /* Frames into model inputs: fg_letterbox and fg_warp. The arithmetic is defined at fg_frame in facegate.h. */
 
-#include "internal.h"
+#include "vector.h"
 
 /* ---------------------------------------------------------------- checks */
 
@@ -83,19 +83,33 @@ FG_BODY void yuv_to_rgb(int32_t y, int32_t u, int32_t v, uint8_t *r, uint8_t *g,
     *b = clamp8((y + 16525 * u) >> 20);
 }
 
-/* `count` pixels of three planes y, u, v in 1/128 level into packed RGB, or BGR. */
-FG_BODY void convert_body(const int16_t *y, const int16_t *u, const int16_t *v, int count, bool bgr, uint8_t *out)
-{
-    for (int i = 0; i < count; i++) {
-        uint8_t r, g, b;
-        yuv_to_rgb(y[i], u[i], v[i], &r, &g, &b);
-        out[3 * i] = bgr ? b : r;
-        out[3 * i + 1] = g;
-        out[3 * i + 2] = bgr ? r : b;
-    }
-}
+/*
+ * The steps below exist as plain C and on vectors; `path` chooses. Vector steps work on whole groups of 4 or 8 pixels:
+ * they read tables and write lines up to SLACK pixels beyond `count`, where there is room and nothing that matters.
+ */
+enum { SLACK = 32 };
 
-/* Blend two rows of bytes into a row of 1/128 levels. */
+typedef struct {
+    /* Blend two rows of bytes into a row in 1/128 level. */
+    void (*blend)(const uint8_t *restrict a, const uint8_t *restrict b, size_t count, int16_t w, int16_t *restrict out);
+    /* The same of two YUYV rows of `count` pixels, into luma and (U, V) pairs. */
+    void (*blend_yuyv)(const uint8_t *restrict a, const uint8_t *restrict b, size_t count, int16_t w,
+                       int16_t *restrict luma, int16_t *restrict chroma);
+    /* A line of packed pixels from a blended row: pixel i lies weight[i] beyond sample index[i]. */
+    void (*line_rgb)(const int16_t *row, const int32_t *index, const int16_t *weight, int count, bool swap,
+                     uint8_t *out);
+    void (*line_gray)(const int16_t *row, const int32_t *index, const int16_t *weight, int count, uint8_t *out);
+    /* `vu`: the pairs are V first; `bgr`: the pixels are B first. */
+    void (*line_yuv)(const int16_t *luma, const int16_t *chroma, const int32_t *index, const int16_t *weight,
+                     const int32_t *chroma_index, const int16_t *chroma_weight, int count, bool vu, bool bgr,
+                     uint8_t *out);
+    /* Pixels of four values in 1/128 level, the fourth unused, into packed pixels. */
+    void (*round_pixels)(const int16_t *values, int count, bool swap, uint8_t *out);
+    void (*convert_pixels)(const int16_t *values, int count, bool bgr, uint8_t *out);
+    /* Packed pixels through a float table. */
+    void (*emit_floats)(const uint8_t *restrict pixels, size_t count, const float *restrict lut, float *restrict out);
+} steps;
+
 FG_BODY void blend_body(const uint8_t *restrict a, const uint8_t *restrict b, size_t count, int16_t w,
                         int16_t *restrict out)
 {
@@ -103,9 +117,79 @@ FG_BODY void blend_body(const uint8_t *restrict a, const uint8_t *restrict b, si
         out[i] = lerp((int16_t)(a[i] << 7), (int16_t)(b[i] << 7), w);
 }
 
-/* Packed three-channel pixels through the table into the target. */
-FG_BODY void emit_bytes_body(const uint8_t *restrict pixels, size_t count, const uint8_t *restrict lut,
-                             uint8_t *restrict out)
+FG_BODY void blend_yuyv_body(const uint8_t *restrict a, const uint8_t *restrict b, size_t count, int16_t w,
+                             int16_t *restrict luma, int16_t *restrict chroma)
+{
+    for (size_t i = 0; i < count; i++) {
+        luma[i] = lerp((int16_t)(a[2 * i] << 7), (int16_t)(b[2 * i] << 7), w);
+        chroma[i] = lerp((int16_t)(a[2 * i + 1] << 7), (int16_t)(b[2 * i + 1] << 7), w);
+    }
+}
+
+static void blend_c(const uint8_t *restrict a, const uint8_t *restrict b, size_t count, int16_t w,
+                    int16_t *restrict out)
+{
+    blend_body(a, b, count, w, out);
+}
+
+static void blend_yuyv_c(const uint8_t *restrict a, const uint8_t *restrict b, size_t count, int16_t w,
+                         int16_t *restrict luma, int16_t *restrict chroma)
+{
+    blend_yuyv_body(a, b, count, w, luma, chroma);
+}
+
+static void line_rgb_c(const int16_t *row, const int32_t *index, const int16_t *weight, int count, bool swap,
+                       uint8_t *out)
+{
+    for (int i = 0; i < count; i++, out += 3) {
+        const int16_t *t = row + 3 * index[i];
+        for (int c = 0; c < 3; c++)
+            out[swap ? 2 - c : c] = (uint8_t)((lerp(t[c], t[c + 3], weight[i]) + 64) >> 7);
+    }
+}
+
+static void line_gray_c(const int16_t *row, const int32_t *index, const int16_t *weight, int count, uint8_t *out)
+{
+    for (int i = 0; i < count; i++, out += 3) {
+        const int16_t *t = row + index[i];
+        out[0] = out[1] = out[2] = (uint8_t)((lerp(t[0], t[1], weight[i]) + 64) >> 7);
+    }
+}
+
+static void convert_pixel(int32_t y, int32_t u, int32_t v, bool bgr, uint8_t *out)
+{
+    uint8_t r, g, b;
+    yuv_to_rgb(y, u, v, &r, &g, &b);
+    out[0] = bgr ? b : r;
+    out[1] = g;
+    out[2] = bgr ? r : b;
+}
+
+static void line_yuv_c(const int16_t *luma, const int16_t *chroma, const int32_t *index, const int16_t *weight,
+                       const int32_t *chroma_index, const int16_t *chroma_weight, int count, bool vu, bool bgr,
+                       uint8_t *out)
+{
+    for (int i = 0; i < count; i++, out += 3) {
+        const int16_t *t = luma + index[i], *c = chroma + 2 * chroma_index[i];
+        int16_t first = lerp(c[0], c[2], chroma_weight[i]), second = lerp(c[1], c[3], chroma_weight[i]);
+        convert_pixel(lerp(t[0], t[1], weight[i]), vu ? second : first, vu ? first : second, bgr, out);
+    }
+}
+
+static void round_pixels_c(const int16_t *values, int count, bool swap, uint8_t *out)
+{
+    for (int i = 0; i < count; i++)
+        for (int c = 0; c < 3; c++)
+            out[3 * i + (swap ? 2 - c : c)] = (uint8_t)((values[4 * i + c] + 64) >> 7);
+}
+
+static void convert_pixels_c(const int16_t *values, int count, bool bgr, uint8_t *out)
+{
+    for (int i = 0; i < count; i++)
+        convert_pixel(values[4 * i], values[4 * i + 1], values[4 * i + 2], bgr, out + 3 * i);
+}
+
+static void emit_floats_c(const uint8_t *restrict pixels, size_t count, const float *restrict lut, float *restrict out)
 {
     for (size_t i = 0; i < count; i++, pixels += 3, out += 3) {
         out[0] = lut[pixels[0]];
@@ -114,27 +198,141 @@ FG_BODY void emit_bytes_body(const uint8_t *restrict pixels, size_t count, const
     }
 }
 
-FG_BODY void emit_floats_body(const uint8_t *restrict pixels, size_t count, const float *restrict lut,
-                              float *restrict out)
+static const steps steps_c = {blend_c,    blend_yuyv_c,   line_rgb_c,       line_gray_c,
+                              line_yuv_c, round_pixels_c, convert_pixels_c, emit_floats_c};
+
+#if FG_VECTOR
+
+FG_TARGET_VECTOR static void blend_v(const uint8_t *restrict a, const uint8_t *restrict b, size_t count, int16_t w,
+                                     int16_t *restrict out)
 {
+    blend_body(a, b, count, w, out); /* compilers do this one well */
+}
+
+FG_TARGET_VECTOR static void blend_yuyv_v(const uint8_t *restrict a, const uint8_t *restrict b, size_t count, int16_t w,
+                                          int16_t *restrict luma, int16_t *restrict chroma)
+{
+    blend_yuyv_body(a, b, count, w, luma, chroma);
+}
+
+FG_TARGET_VECTOR static void line_rgb_v(const int16_t *row, const int32_t *index, const int16_t *weight, int count,
+                                        bool swap, uint8_t *out)
+{
+    for (int i = 0; i < count; i += 4, out += 12) {
+        const int16_t *t[4];
+        for (int j = 0; j < 4; j++)
+            t[j] = row + 3 * index[i + j];
+        v8 a = v8_lerp(v8_join(t[0], t[1]), v8_join(t[0] + 3, t[1] + 3), v8_two_weights(weight + i));
+        v8 b = v8_lerp(v8_join(t[2], t[3]), v8_join(t[2] + 3, t[3] + 3), v8_two_weights(weight + i + 2));
+        v8_round_pixels(a, b, swap, out);
+    }
+}
+
+FG_TARGET_VECTOR static void line_gray_v(const int16_t *row, const int32_t *index, const int16_t *weight, int count,
+                                         uint8_t *out)
+{
+    for (int i = 0; i < count; i += 8, out += 24) {
+        v8 a, b;
+        v8_neighbours(row, index + i, &a, &b);
+        a = v8_round(v8_lerp(a, b, v8_load(weight + i)));
+        v8_store_pixels(a, a, a, out);
+    }
+}
+
+V8_OP void convert_v8(v8 y, v8 u, v8 v, bool bgr, uint8_t *out)
+{
+    y = v8_subtract(y, 2048);
+    u = v8_subtract(u, 16384);
+    v = v8_subtract(v, 16384);
+    v8 r = v8_mix(y, 9539, v, 13075), g = v8_mix3(y, 9539, v, -6660, u, -3209), b = v8_mix(y, 9539, u, 16525);
+    v8_store_pixels(bgr ? b : r, g, bgr ? r : b, out);
+}
+
+FG_TARGET_VECTOR static void line_yuv_v(const int16_t *luma, const int16_t *chroma, const int32_t *index,
+                                        const int16_t *weight, const int32_t *chroma_index,
+                                        const int16_t *chroma_weight, int count, bool vu, bool bgr, uint8_t *out)
+{
+    for (int i = 0; i < count; i += 8, out += 24) {
+        v8 a, b, pairs[2], first, second;
+        for (int j = 0; j < 2; j++) {
+            v8_pair_neighbours(chroma, chroma_index + i + 4 * j, &a, &b);
+            pairs[j] = v8_lerp(a, b, v8_pair_weights(chroma_weight + i + 4 * j));
+        }
+        v8_unzip(pairs[0], pairs[1], &first, &second);
+        v8_neighbours(luma, index + i, &a, &b);
+        convert_v8(v8_lerp(a, b, v8_load(weight + i)), vu ? second : first, vu ? first : second, bgr, out);
+    }
+}
+
+FG_TARGET_VECTOR static void round_pixels_v(const int16_t *values, int count, bool swap, uint8_t *out)
+{
+    for (int i = 0; i < count; i += 4)
+        v8_round_pixels(v8_load(values + 4 * i), v8_load(values + 4 * i + 8), swap, out + 3 * i);
+}
+
+FG_TARGET_VECTOR static void convert_pixels_v(const int16_t *values, int count, bool bgr, uint8_t *out)
+{
+    for (int i = 0; i < count; i += 8) {
+        v8 y, u, v;
+        v8_load_pixels(values + 4 * i, &y, &u, &v);
+        convert_v8(y, u, v, bgr, out + 3 * i);
+    }
+}
+
+#if FG_X86
+FG_TARGET_VECTOR static void emit_floats_v(const uint8_t *restrict pixels, size_t count, const float *restrict lut,
+                                           float *restrict out)
+{
+    const __m256i channels[3] = {_mm256_setr_epi32(0, 256, 512, 0, 256, 512, 0, 256),
+                                 _mm256_setr_epi32(512, 0, 256, 512, 0, 256, 512, 0),
+                                 _mm256_setr_epi32(256, 512, 0, 256, 512, 0, 256, 512)};
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8, pixels += 24, out += 24)
+        for (int j = 0; j < 3; j++) {
+            __m256i at = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(pixels + 8 * j)));
+            _mm256_storeu_ps(out + 8 * j, _mm256_i32gather_ps(lut, _mm256_add_epi32(at, channels[j]), 4));
+        }
+    emit_floats_c(pixels, count - i, lut, out);
+}
+#else
+#define emit_floats_v emit_floats_c
+#endif
+
+static const steps steps_v = {blend_v,    blend_yuyv_v,   line_rgb_v,       line_gray_v,
+                              line_yuv_v, round_pixels_v, convert_pixels_v, emit_floats_v};
+
+#endif
+
+static const steps *steps_for(int path)
+{
+#if FG_VECTOR
+    if (path != FG_SCALAR)
+        return &steps_v;
+#endif
+    (void)path;
+    return &steps_c;
+}
+
+/* Packed pixels through the table into the target, from pixel `first` on. */
+static void emit(const steps *steps, const uint8_t *restrict pixels, size_t count, const fg_target *target,
+                 size_t first)
+{
+    if (target->type == FG_FLOAT32) {
+        steps->emit_floats(pixels, count, target->lut, (float *)target->data + 3 * first);
+        return;
+    }
+    const uint8_t *restrict lut = target->lut;
+    uint8_t *restrict out = (uint8_t *)target->data + 3 * first;
     for (size_t i = 0; i < count; i++, pixels += 3, out += 3) {
         out[0] = lut[pixels[0]];
         out[1] = lut[256 + pixels[1]];
         out[2] = lut[512 + pixels[2]];
     }
-}
-
-static void emit(const uint8_t *pixels, size_t count, const fg_target *target, size_t first)
-{
-    if (target->type == FG_FLOAT32)
-        emit_floats_body(pixels, count, target->lut, (float *)target->data + 3 * first);
-    else
-        emit_bytes_body(pixels, count, target->lut, (uint8_t *)target->data + 3 * first);
 }
 
 /* ---------------------------------------------------------------- letterbox */
 
-enum { BLOCK = 16, SLACK = 32 };
+enum { BLOCK = 16 }; /* columns of a turned frame that are written together */
 
 /* Where things lie: one line of the content is interpolated along the stored x axis at one place of the stored y axis. */
 typedef struct {
@@ -143,7 +341,7 @@ typedef struct {
     bool transposed;           /* a line is a column of the target */
     bool flip_x, flip_y;       /* of the stored axes against the order in the target */
     int32_t line, lines;       /* pixels of a line, number of lines */
-    size_t row, chroma_row;    /* stored elements of a row of luma (or all) and of chroma */
+    size_t row, chroma_row;    /* values of a blended row: luma, or all; chroma */
     size_t scratch;            /* bytes needed */
 } plan;
 
@@ -174,22 +372,11 @@ static int make_plan(const fg_frame *frame, const fg_target *target, plan *out)
     out->line = transposed ? out->height : out->width;
     out->lines = transposed ? out->width : out->height;
     size_t stored = (size_t)frame->width;
-    switch (frame->format) {
-    case FG_RGB:
-    case FG_BGR:
-        out->row = 3 * stored;
-        break;
-    case FG_YUYV:
-        out->row = 2 * stored;
-        break;
-    default:
-        out->row = stored;
-    }
-    out->chroma_row = frame->format == FG_NV12 || frame->format == FG_NV21 ? stored : 0;
+    out->row = frame->format == FG_RGB || frame->format == FG_BGR ? 3 * stored : stored;
+    out->chroma_row = is_yuv(frame->format) ? stored : 0;
     size_t line = (size_t)out->line + SLACK;
     out->scratch = 64                                                 /* alignment */
                    + 2 * line * (sizeof(int32_t) + sizeof(int16_t))   /* the luma and chroma tables */
-                   + 3 * line * sizeof(int16_t)                       /* y, u, v of a line */
                    + (out->row + SLACK) * sizeof(int16_t)             /* blended rows */
                    + (out->chroma_row + SLACK) * sizeof(int16_t)      /* */
                    + 3 * line                                         /* pixels of a line */
@@ -222,39 +409,6 @@ FG_BODY int32_t numerator_at(const plan *geometry, int32_t i, int32_t n, bool fl
     return flip ? (n - 1) * 2 * geometry->p - numerator : numerator;
 }
 
-/* One line of packed three-channel pixels from one blended row. */
-FG_BODY void line_rgb_body(const int16_t *restrict row, const int32_t *restrict index, const int16_t *restrict weight,
-                           int count, bool swap, uint8_t *restrict out)
-{
-    for (int i = 0; i < count; i++, out += 3) {
-        const int16_t *t = row + 3 * index[i];
-        uint8_t first = (uint8_t)((lerp(t[0], t[3], weight[i]) + 64) >> 7);
-        uint8_t third = (uint8_t)((lerp(t[2], t[5], weight[i]) + 64) >> 7);
-        out[0] = swap ? third : first;
-        out[1] = (uint8_t)((lerp(t[1], t[4], weight[i]) + 64) >> 7);
-        out[2] = swap ? first : third;
-    }
-}
-
-FG_BODY void line_gray_body(const int16_t *restrict row, const int32_t *restrict index, const int16_t *restrict weight,
-                            int count, uint8_t *restrict out)
-{
-    for (int i = 0; i < count; i++, out += 3) {
-        const int16_t *t = row + index[i];
-        out[0] = out[1] = out[2] = (uint8_t)((lerp(t[0], t[1], weight[i]) + 64) >> 7);
-    }
-}
-
-/* One channel of a blended row whose samples are `step` elements apart. */
-FG_BODY void line_plane_body(const int16_t *restrict row, int step, const int32_t *restrict index,
-                             const int16_t *restrict weight, int count, int16_t *restrict out)
-{
-    for (int i = 0; i < count; i++) {
-        const int16_t *t = row + (ptrdiff_t)step * index[i];
-        out[i] = lerp(t[0], t[step], weight[i]);
-    }
-}
-
 /* Memory from the front of scratch. */
 static void *take(uint8_t **scratch, size_t bytes)
 {
@@ -265,27 +419,35 @@ static void *take(uint8_t **scratch, size_t bytes)
 
 typedef struct {
     int32_t *index, *chroma_index;
-    int16_t *weight, *chroma_weight, *y, *u, *v, *row, *chroma_row;
+    int16_t *weight, *chroma_weight, *row, *chroma_row;
     uint8_t *pixels, *block;
 } buffers;
 
-static void fill_rest(const fg_target *target, int32_t x, int32_t y, int32_t x_end, int32_t y_end)
+/* Pixel 0 right of the content and below it. */
+static void fill_rest(const steps *steps, const fg_target *target, const plan *plan)
 {
     static const uint8_t black[3 * BLOCK];
-    for (; y < y_end; y++) {
-        size_t row = (size_t)y * (size_t)target->width;
-        for (int32_t i = x; i < x_end; i += BLOCK)
-            emit(black, (size_t)(x_end - i < BLOCK ? x_end - i : BLOCK), target, row + (size_t)i);
-    }
+    const size_t width = (size_t)target->width, height = (size_t)target->height;
+    const size_t pixel = 3 * fg_type_size(target->type);
+    const size_t right = width - (size_t)plan->width, below = height - (size_t)plan->height;
+    /* One run of pixels is looked up, the others are copied from it. */
+    const size_t first = below ? (size_t)plan->height * width : (size_t)plan->width, run = below ? width : right;
+    for (size_t i = 0; i < run; i += BLOCK)
+        emit(steps, black, run - i < BLOCK ? run - i : BLOCK, target, first + i);
+    uint8_t *data = target->data;
+    for (size_t y = (size_t)plan->height + 1; y < height; y++)
+        memcpy(data + y * width * pixel, data + first * pixel, width * pixel);
+    for (size_t y = below ? 0 : 1; right && y < (size_t)plan->height; y++)
+        memcpy(data + (y * width + (size_t)plan->width) * pixel, data + first * pixel, right * pixel);
 }
 
-static void letterbox_body(const fg_frame *frame, const fg_target *target, const plan *plan, const buffers *b)
+static void fill_content(const steps *steps, const fg_frame *frame, const fg_target *target, const plan *plan,
+                         const buffers *b)
 {
     const int32_t w = frame->width, h = frame->height, p = plan->p;
     const int format = frame->format, count = plan->line;
-    const bool yuv = is_yuv(format), planar = plan->chroma_row != 0;
-    const bool swap = (format == FG_BGR) != (target->bgr == 1);
-    const size_t row = plan->row;
+    const bool yuv = is_yuv(format), bgr = target->bgr == 1, swap = (format == FG_BGR) != bgr;
+    const size_t bytes = format == FG_YUYV ? 2 * (size_t)w : plan->row;
 
     for (int32_t i = 0; i < count; i++) {
         int32_t numerator = numerator_at(plan, i, w, plan->flip_x);
@@ -297,37 +459,34 @@ static void letterbox_body(const fg_frame *frame, const fg_target *target, const
         int32_t numerator = numerator_at(plan, line, h, plan->flip_y), at;
         int16_t weight;
         locate(numerator, 2 * p, h, &at, &weight);
-        const uint8_t *a = frame->data + (size_t)at * row;
-        blend_body(a, at + 1 < h ? a + row : a, row, weight, b->row);
-        if (planar) {
+        const uint8_t *row = frame->data + (size_t)at * bytes, *next = at + 1 < h ? row + bytes : row;
+        if (format == FG_YUYV)
+            steps->blend_yuyv(row, next, (size_t)w, weight, b->row, b->chroma_row);
+        else
+            steps->blend(row, next, bytes, weight, b->row);
+        if (format == FG_NV12 || format == FG_NV21) {
             locate(numerator - p, 4 * p, h / 2, &at, &weight);
-            a = frame->data + row * (size_t)h + (size_t)at * row;
-            blend_body(a, at + 1 < h / 2 ? a + row : a, row, weight, b->chroma_row);
+            row = frame->data + bytes * (size_t)(h + at);
+            steps->blend(row, at + 1 < h / 2 ? row + bytes : row, bytes, weight, b->chroma_row);
         }
-        if (format == FG_GRAY) {
-            line_gray_body(b->row, b->index, b->weight, count, b->pixels);
-        } else if (!yuv) {
-            line_rgb_body(b->row, b->index, b->weight, count, swap, b->pixels);
-        } else {
-            const int16_t *u = planar ? b->chroma_row + (format == FG_NV21) : b->row + 1;
-            const int16_t *v = planar ? b->chroma_row + (format == FG_NV12) : b->row + 3;
-            int step = planar ? 2 : 4;
-            line_plane_body(b->row, planar ? 1 : 2, b->index, b->weight, count, b->y);
-            line_plane_body(u, step, b->chroma_index, b->chroma_weight, count, b->u);
-            line_plane_body(v, step, b->chroma_index, b->chroma_weight, count, b->v);
-            convert_body(b->y, b->u, b->v, count, target->bgr == 1, b->pixels);
-        }
+        if (format == FG_GRAY)
+            steps->line_gray(b->row, b->index, b->weight, count, b->pixels);
+        else if (yuv)
+            steps->line_yuv(b->row, b->chroma_row, b->index, b->weight, b->chroma_index, b->chroma_weight, count,
+                            format == FG_NV21, bgr, b->pixels);
+        else
+            steps->line_rgb(b->row, b->index, b->weight, count, swap, b->pixels);
         if (!plan->transposed) {
-            emit(b->pixels, (size_t)count, target, (size_t)line * (size_t)target->width);
+            emit(steps, b->pixels, (size_t)count, target, (size_t)line * (size_t)target->width);
             continue;
         }
-        int32_t column = line % BLOCK;
-        for (int32_t i = 0; i < count; i++)
-            memcpy(b->block + 3 * ((size_t)i * BLOCK + (size_t)column), b->pixels + 3 * (size_t)i, 3);
+        size_t column = (size_t)(line % BLOCK);
+        for (size_t i = 0; i < (size_t)count; i++)
+            memcpy(b->block + 3 * (i * BLOCK + column), b->pixels + 3 * i, 3);
         if (column == BLOCK - 1 || line == plan->lines - 1)
-            for (int32_t i = 0; i < count; i++)
-                emit(b->block + 3 * (size_t)i * BLOCK, (size_t)column + 1, target,
-                     (size_t)i * (size_t)target->width + (size_t)(line - column));
+            for (size_t i = 0; i < (size_t)count; i++)
+                emit(steps, b->block + 3 * i * BLOCK, column + 1, target,
+                     i * (size_t)target->width + (size_t)line - column);
     }
 }
 
@@ -364,9 +523,6 @@ int fg_letterbox(const fg_frame *frame, const fg_target *target, int path, void 
     b.chroma_index = take(&free, line * sizeof(int32_t));
     b.weight = take(&free, line * sizeof(int16_t));
     b.chroma_weight = take(&free, line * sizeof(int16_t));
-    b.y = take(&free, line * sizeof(int16_t));
-    b.u = take(&free, line * sizeof(int16_t));
-    b.v = take(&free, line * sizeof(int16_t));
     b.row = take(&free, (plan.row + SLACK) * sizeof(int16_t));
     b.chroma_row = take(&free, (plan.chroma_row + SLACK) * sizeof(int16_t));
     b.pixels = take(&free, 3 * line);
@@ -374,10 +530,16 @@ int fg_letterbox(const fg_frame *frame, const fg_target *target, int path, void 
     /* The last sample of a row has no successor: its weight is 0, but what is read must be something. */
     memset(b.row + plan.row, 0, SLACK * sizeof(int16_t));
     memset(b.chroma_row + plan.chroma_row, 0, SLACK * sizeof(int16_t));
+    /* Places beyond the line look at the first sample. */
+    memset(b.index + plan.line, 0, SLACK * sizeof(int32_t));
+    memset(b.chroma_index + plan.line, 0, SLACK * sizeof(int32_t));
+    memset(b.weight + plan.line, 0, SLACK * sizeof(int16_t));
+    memset(b.chroma_weight + plan.line, 0, SLACK * sizeof(int16_t));
 
-    letterbox_body(frame, target, &plan, &b);
-    fill_rest(target, plan.width, 0, target->width, plan.height);
-    fill_rest(target, 0, plan.height, target->width, target->height);
+    const steps *steps = steps_for(path);
+    fill_content(steps, frame, target, &plan, &b);
+    if (plan.width < target->width || plan.height < target->height)
+        fill_rest(steps, target, &plan);
     *scale = (double)plan.p / (double)plan.q;
     return FG_OK;
 }
@@ -401,8 +563,7 @@ static int make_planes(const fg_frame *frame, plane planes[3])
     const uint8_t *data = frame->data;
     if (frame->format == FG_RGB || frame->format == FG_BGR) {
         for (int c = 0; c < 3; c++)
-            planes[c] = (plane){data + (frame->format == FG_RGB ? c : 2 - c), 3 * w, 3, (int32_t)w, (int32_t)h, 0, false,
-                                false};
+            planes[c] = (plane){data + c, 3 * w, 3, (int32_t)w, (int32_t)h, 0, false, false};
         return 3;
     }
     if (frame->format == FG_GRAY) {
@@ -454,30 +615,131 @@ static int16_t sample_anywhere(const plane *plane, int64_t x, int64_t y, int bor
     return lerp(left, right, wx);
 }
 
-/* The same where all four neighbours exist. */
-FG_BODY int16_t sample_inside(const plane *plane, int64_t x, int64_t y)
+/* The weight of a coordinate, and its place. */
+FG_BODY int16_t fraction(int64_t x)
 {
-    if (plane->half_x)
-        x = (x - ((int64_t)1 << 31)) >> 1;
-    if (plane->half_y)
-        y = (y - ((int64_t)1 << 31)) >> 1;
-    int16_t wx = (int16_t)((x >> 17) & 32767), wy = (int16_t)((y >> 17) & 32767);
-    const uint8_t *p = plane->data + (y >> 32) * plane->row + (x >> 32) * plane->step;
-    int16_t left = lerp((int16_t)(p[0] << 7), (int16_t)(p[plane->row] << 7), wy);
-    p += plane->step;
-    int16_t right = lerp((int16_t)(p[0] << 7), (int16_t)(p[plane->row] << 7), wy);
-    return lerp(left, right, wx);
+    return (int16_t)((x >> 17) & 32767);
 }
 
-/* Whether all four neighbours exist at (x, y) in every channel. */
-static bool is_inside(const plane *planes, int channels, int64_t x, int64_t y)
+FG_BODY int64_t chroma_at(int64_t x)
+{
+    return (x - ((int64_t)1 << 31)) >> 1;
+}
+
+/*
+ * Where a line of samples goes: at (x, y) in 1/2^32 stored samples, and on by (dx, dy). Its values are written as
+ * pixels of four: three channels in the order of the planes, and one unused.
+ */
+typedef struct {
+    int64_t x, y, dx, dy;
+} line;
+
+/* Anywhere, slowly. */
+static void warp_anywhere(const plane *planes, int channels, line at, int count, int border, int16_t *out)
+{
+    for (int i = 0; i < count; i++, at.x += at.dx, at.y += at.dy)
+        for (int c = 0; c < 3; c++)
+            out[4 * i + c] = c < channels ? sample_anywhere(&planes[c], at.x, at.y, border) : out[4 * i];
+}
+
+/* One channel where all four neighbours exist. */
+FG_BODY int16_t sample_inside(const uint8_t *data, ptrdiff_t row, ptrdiff_t step, int64_t x, int64_t y)
+{
+    const uint8_t *p = data + (y >> 32) * row + (x >> 32) * step;
+    int16_t left = lerp((int16_t)(p[0] << 7), (int16_t)(p[row] << 7), fraction(y));
+    int16_t right = lerp((int16_t)(p[step] << 7), (int16_t)(p[row + step] << 7), fraction(y));
+    return lerp(left, right, fraction(x));
+}
+
+static void warp_inside_c(const plane *planes, int channels, line at, int count, int16_t *out)
+{
+    if (channels == 1) {
+        const uint8_t *data = planes[0].data;
+        const ptrdiff_t row = planes[0].row;
+        for (int i = 0; i < count; i++, at.x += at.dx, at.y += at.dy)
+            out[4 * i] = out[4 * i + 1] = out[4 * i + 2] = sample_inside(data, row, 1, at.x, at.y);
+        return;
+    }
+    for (int i = 0; i < count; i++, at.x += at.dx, at.y += at.dy)
+        for (int c = 0; c < 3; c++) {
+            const plane *p = &planes[c];
+            out[4 * i + c] = sample_inside(p->data, p->row, p->step, p->half_x ? chroma_at(at.x) : at.x,
+                                           p->half_y ? chroma_at(at.y) : at.y);
+        }
+}
+
+#if FG_VECTOR
+
+/* `data` is the first byte of the frame; the 8 bytes from a pixel on must exist in both rows. */
+FG_TARGET_VECTOR static void warp_rgb_v(const uint8_t *data, ptrdiff_t row, line at, int count, int16_t *out)
+{
+    for (int i = 0; i < count; i++, at.x += at.dx, at.y += at.dy) {
+        const uint8_t *p = data + (at.y >> 32) * row + (at.x >> 32) * 3;
+        uint64_t upper, lower;
+        memcpy(&upper, p, 8);
+        memcpy(&lower, p + row, 8);
+        v8 t = v8_lerp(v8_widen(upper), v8_widen(lower), v8_splat(fraction(at.y)));
+        v8_store4(out + 4 * i, v8_lerp(t, v8_drop_pixel(t), v8_splat(fraction(at.x))));
+    }
+}
+
+/* y0 y1 - - u0 v0 u1 v1. */
+FG_BODY uint64_t yuv_bytes(const uint8_t *y, ptrdiff_t y_step, const uint8_t *u, const uint8_t *v, ptrdiff_t step)
+{
+    uint32_t chroma = u[0] | (uint32_t)v[0] << 8 | (uint32_t)u[step] << 16 | (uint32_t)v[step] << 24;
+    return y[0] | (uint64_t)y[y_step] << 8 | (uint64_t)chroma << 32;
+}
+
+FG_TARGET_VECTOR static void warp_yuv_v(const plane *planes, line at, int count, int16_t *out)
+{
+    const ptrdiff_t row = planes[0].row, step = planes[0].step, chroma_row = planes[1].row, chroma_step = planes[1].step;
+    const uint8_t *luma = planes[0].data, *u_plane = planes[1].data, *v_plane = planes[2].data;
+    const bool half_y = planes[1].half_y;
+    for (int i = 0; i < count; i++, at.x += at.dx, at.y += at.dy) {
+        const int64_t cx = chroma_at(at.x), cy = half_y ? chroma_at(at.y) : at.y;
+        const uint8_t *y = luma + (at.y >> 32) * row + (at.x >> 32) * step;
+        const ptrdiff_t c = (cy >> 32) * chroma_row + (cx >> 32) * chroma_step;
+        const uint8_t *u = u_plane + c, *v = v_plane + c;
+        const int16_t wy[2] = {fraction(at.y), fraction(cy)};
+        const int16_t wx = fraction(at.x), wc = fraction(cx), weights[8] = {wx, wc, wc};
+        v8 left, right, t = v8_lerp(v8_widen(yuv_bytes(y, step, u, v, chroma_step)),
+                                    v8_widen(yuv_bytes(y + row, step, u + chroma_row, v + chroma_row, chroma_step)),
+                                    v8_two_weights(wy));
+        v8_yuv_neighbours(t, &left, &right);
+        v8_store4(out + 4 * i, v8_lerp(left, right, v8_load(weights)));
+    }
+}
+
+#endif
+
+/* Where all neighbours exist, by the fastest way. */
+static void warp_inside(const fg_frame *frame, const plane *planes, int channels, bool vector, line at, int count,
+                        int16_t *out)
+{
+#if FG_VECTOR
+    if (vector && is_yuv(frame->format)) {
+        warp_yuv_v(planes, at, count, out);
+        return;
+    }
+    if (vector && channels == 3) {
+        warp_rgb_v(frame->data, planes[0].row, at, count, out);
+        return;
+    }
+#endif
+    (void)frame;
+    (void)vector;
+    warp_inside_c(planes, channels, at, count, out);
+}
+
+/*
+ * Whether all four neighbours exist at (x, y) in every channel. `spare` = 1 asks for one more pixel on the right: packed
+ * pixels are read 8 bytes at a time.
+ */
+static bool is_inside(const plane *planes, int channels, int spare, int64_t x, int64_t y)
 {
     for (int c = 0; c < channels; c += 2) { /* channels 1 and 2 are alike */
-        int64_t px = planes[c].half_x ? (x - ((int64_t)1 << 31)) >> 1 : x;
-        int64_t py = planes[c].half_y ? (y - ((int64_t)1 << 31)) >> 1 : y;
-        px >>= 32;
-        py >>= 32;
-        if (px < 0 || py < 0 || px > planes[c].width - 2 || py > planes[c].height - 2)
+        int64_t px = (planes[c].half_x ? chroma_at(x) : x) >> 32, py = (planes[c].half_y ? chroma_at(y) : y) >> 32;
+        if (px < 0 || py < 0 || px > planes[c].width - 2 - spare || py > planes[c].height - 2)
             return false;
     }
     return true;
@@ -530,47 +792,56 @@ int fg_warp(const fg_frame *frame, const double *m, int samples, int border, con
 
     plane planes[3];
     const int channels = make_planes(frame, planes);
-    const bool yuv = is_yuv(frame->format), bgr = target->bgr == 1;
-    const int grid = samples * samples;
+    const bool yuv = is_yuv(frame->format), bgr = target->bgr == 1, vector = path != FG_SCALAR;
+    const bool swap = (frame->format == FG_BGR) != bgr;
+    const int spare = vector && !yuv && channels == 3 ? 1 : 0;
+    const int32_t grid = samples * samples;
+    /* floor(n / 2 grid) = n * reciprocal >> 40, exact for n < 2^23: the excess of the reciprocal is below 2 grid. */
+    const uint64_t reciprocal = ((uint64_t)1 << 40) / (uint64_t)(2 * grid) + 1;
+    const steps *steps = steps_for(path);
+    int16_t values[4 * CHUNK] = {0};
+    int32_t sums[4 * CHUNK];
+    uint8_t pixels[3 * CHUNK + SLACK];
+
     for (int32_t row = 0; row < target->height; row++) {
         for (int32_t first = 0; first < target->width; first += CHUNK) {
             const int count = target->width - first < CHUNK ? target->width - first : CHUNK;
-            int32_t sums[3][CHUNK] = {{0}};
-            uint8_t pixels[3 * CHUNK];
+            if (grid > 1)
+                memset(sums, 0, sizeof sums);
             for (int g = 0; g < grid; g++) {
                 const int gx = 2 * (g % samples) + 1 - samples, gy = 2 * (g / samples) + 1 - samples;
-                int64_t x = sx[0] * first + sx[1] * row + sx[2] + floor_divide(sx[0] * gx, 2 * samples)
-                            + floor_divide(sx[1] * gy, 2 * samples);
-                int64_t y = sy[0] * first + sy[1] * row + sy[2] + floor_divide(sy[0] * gx, 2 * samples)
-                            + floor_divide(sy[1] * gy, 2 * samples);
-                /* A line whose ends are inside is inside. */
-                bool inside = is_inside(planes, channels, x, y)
-                              && is_inside(planes, channels, x + sx[0] * (count - 1), y + sy[0] * (count - 1));
-                for (int i = 0; i < count; i++, x += sx[0], y += sy[0])
-                    for (int c = 0; c < channels; c++)
-                        sums[c][i] += inside ? sample_inside(&planes[c], x, y)
-                                             : sample_anywhere(&planes[c], x, y, border);
+                line at = {sx[0] * first + sx[1] * row + sx[2], sy[0] * first + sy[1] * row + sy[2], sx[0], sy[0]};
+                at.x += floor_divide(sx[0] * gx, 2 * samples) + floor_divide(sx[1] * gy, 2 * samples);
+                at.y += floor_divide(sy[0] * gx, 2 * samples) + floor_divide(sy[1] * gy, 2 * samples);
+                /* What is inside of a line is in one piece, from `begin` to `end`. */
+                int begin = 0, end = count;
+                while (begin < end && !is_inside(planes, channels, spare, at.x + at.dx * begin, at.y + at.dy * begin))
+                    begin++;
+                while (end > begin
+                       && !is_inside(planes, channels, spare, at.x + at.dx * (end - 1), at.y + at.dy * (end - 1)))
+                    end--;
+                warp_anywhere(planes, channels, at, begin, border, values);
+                line inside = {at.x + at.dx * begin, at.y + at.dy * begin, at.dx, at.dy};
+                warp_inside(frame, planes, channels, vector, inside, end - begin, values + 4 * begin);
+                line rest = {at.x + at.dx * end, at.y + at.dy * end, at.dx, at.dy};
+                warp_anywhere(planes, channels, rest, count - end, border, values + 4 * end);
+                if (grid > 1)
+                    for (int i = 0; i < 4 * count; i++)
+                        sums[i] += values[i];
             }
-            for (int i = 0; i < count; i++) {
-                uint8_t *out = pixels + 3 * i;
-                uint8_t r, g, b;
-                if (yuv) {
-                    /* The mean in 1/128 level, rounded as the other formats round theirs to whole levels. */
-                    yuv_to_rgb((2 * sums[0][i] + grid) / (2 * grid), (2 * sums[1][i] + grid) / (2 * grid),
-                               (2 * sums[2][i] + grid) / (2 * grid), &r, &g, &b);
-                } else {
-                    r = (uint8_t)((sums[0][i] + 64 * grid) / (128 * grid));
-                    g = channels == 1 ? r : (uint8_t)((sums[1][i] + 64 * grid) / (128 * grid));
-                    b = channels == 1 ? r : (uint8_t)((sums[2][i] + 64 * grid) / (128 * grid));
-                }
-                out[0] = bgr ? b : r;
-                out[1] = g;
-                out[2] = bgr ? r : b;
-                if (luma)
-                    luma[(size_t)row * (size_t)target->width + (size_t)(first + i)] =
-                        (uint8_t)((77 * r + 150 * g + 29 * b + 128) >> 8);
-            }
-            emit(pixels, (size_t)count, target, (size_t)row * (size_t)target->width + (size_t)first);
+            if (grid > 1)
+                for (int i = 0; i < 4 * count; i++)
+                    values[i] = (int16_t)((uint64_t)(2 * sums[i] + grid) * reciprocal >> 40);
+            if (yuv)
+                steps->convert_pixels(values, count, bgr, pixels);
+            else
+                steps->round_pixels(values, count, swap, pixels);
+            const size_t place = (size_t)row * (size_t)target->width + (size_t)first;
+            const int red = bgr ? 29 : 77, blue = bgr ? 77 : 29;
+            for (int i = 0; luma && i < count; i++)
+                luma[place + (size_t)i] =
+                    (uint8_t)((red * pixels[3 * i] + 150 * pixels[3 * i + 1] + blue * pixels[3 * i + 2] + 128) >> 8);
+            emit(steps, pixels, (size_t)count, target, place);
         }
     }
     return FG_OK;

@@ -32,10 +32,10 @@ def planes(data, fmt):
     return [(data[:height], 1, 1, 16), (u, 2, 2, 128), (v, 2, 2, 128)]
 
 
-def to_rgb(values, fmt, shift=7):
+def to_rgb(values, fmt):
     """Three channels of int64 in 1/128 level as uint8 RGB (..., 3)."""
     if fmt in (RGB, BGR, GRAY):
-        return np.stack([(v + (1 << shift >> 1)) >> shift for v in values], -1).astype(np.uint8)
+        return np.stack([(v + 64) >> 7 for v in values], -1).astype(np.uint8)
     y, u, v = values[0] - 2048, values[1] - 16384, values[2] - 16384
     rgb = (9539 * y + 13075 * v, 9539 * y - 6660 * v - 3209 * u, 9539 * y + 16525 * u)
     return np.stack([np.clip((c + 524288) >> 20, 0, 255) for c in rgb], -1).astype(np.uint8)
@@ -127,8 +127,6 @@ def warp(data, fmt, rotation, matrix, samples, border, width, height):
                 py = (y - (1 << 31)) >> 1 if coarse_y == 2 else y
                 total[:] += _sample(plane, px, py, border, black)
     grid = samples * samples
-    if fmt in (RGB, BGR, GRAY):
-        return np.stack([(s + 64 * grid) // (128 * grid) for s in sums], -1).astype(np.uint8)
     return to_rgb([(2 * s + grid) // (2 * grid) for s in sums], fmt)
 
 
