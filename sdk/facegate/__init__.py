@@ -1,1 +1,88 @@
-"""placeholder"""
+"""Decide on the device whether a face belongs to an enrolled person; only the signed decision leaves it.
+
+Everything public is imported when it is first used: `import facegate` loads neither numpy nor an engine.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from facegate_edge._version import VERSION
+
+if TYPE_CHECKING:
+    from facegate import errors
+    from facegate._clock import Clock, SystemClock
+    from facegate._consent import Consent
+    from facegate._decision import Decision, SignedDecision, sign_decision, verify_decision
+    from facegate._gate import EnrollResult, Gate
+    from facegate._policy import Policy
+    from facegate_edge._bundle import Bundle, open_bundle
+    from facegate_edge._image import load_image
+    from facegate_edge._keys import SigningKey, TrustStore, VerifyKey
+    from facegate_edge._quality import QualityGate
+    from facegate_edge._values import Frame, PixelFormat
+
+__all__ = [
+    "Bundle",
+    "Clock",
+    "Consent",
+    "Decision",
+    "EnrollResult",
+    "Frame",
+    "Gate",
+    "PixelFormat",
+    "Policy",
+    "QualityGate",
+    "SignedDecision",
+    "SigningKey",
+    "SystemClock",
+    "TrustStore",
+    "VerifyKey",
+    "__version__",
+    "errors",
+    "load_image",
+    "open_bundle",
+    "sign_decision",
+    "verify_decision",
+]
+
+__version__ = VERSION
+
+_HOME = {
+    "Bundle": "facegate_edge._bundle",
+    "Clock": "facegate._clock",
+    "Consent": "facegate._consent",
+    "Decision": "facegate._decision",
+    "EnrollResult": "facegate._gate",
+    "Frame": "facegate_edge._values",
+    "Gate": "facegate._gate",
+    "PixelFormat": "facegate_edge._values",
+    "Policy": "facegate._policy",
+    "QualityGate": "facegate_edge._quality",
+    "SignedDecision": "facegate._decision",
+    "SigningKey": "facegate_edge._keys",
+    "SystemClock": "facegate._clock",
+    "TrustStore": "facegate_edge._keys",
+    "VerifyKey": "facegate_edge._keys",
+    "load_image": "facegate_edge._image",
+    "open_bundle": "facegate_edge._bundle",
+    "sign_decision": "facegate._decision",
+    "verify_decision": "facegate._decision",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first asked for (PEP 562)."""
+    if name == "errors":
+        return importlib.import_module("facegate.errors")
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'facegate' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,81 @@
+"""The record without which nobody is enrolled."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, get_args
+
+from facegate.errors import ConsentMissingError
+
+__all__ = ["Consent", "LegalBasis"]
+
+# The first three are those of GDPR Art. 9(2) that access control can rest on: (a), (b), (g). The last is none: only a
+# gate that is marked as a demonstration, and keeps nothing, accepts it.
+LegalBasis = Literal["explicit_consent", "employment_law", "public_interest", "demonstration"]
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_MAX_PURPOSE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """That a person agreed to be recognised: to what, on which basis, when, and until when.
+
+    Attributes:
+        purpose: what for, in the words that the person was told; 1 to 200 characters.
+        legal_basis: one of `LegalBasis`.
+        given_at: when, with a time zone.
+        text_sha256: sha256 (hex) of the text that was agreed to, which the operator keeps.
+        expires_at: until when; from then on the person is not recognised any more. None: until they are removed.
+
+    Raises:
+        ConsentMissingError: a part of the record is missing or cannot be meant.
+    """
+
+    purpose: str
+    legal_basis: LegalBasis
+    given_at: datetime
+    text_sha256: str
+    expires_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a record that records nothing."""
+        _require(isinstance(self.purpose, str) and 0 < len(self.purpose.strip()) <= _MAX_PURPOSE, "purpose")
+        _require(self.legal_basis in get_args(LegalBasis), "legal_basis")
+        _require(isinstance(self.text_sha256, str) and _SHA256.fullmatch(self.text_sha256) is not None, "text_sha256")
+        for name in ("given_at", "expires_at"):
+            moment = getattr(self, name)
+            aware = isinstance(moment, datetime) and moment.utcoffset() is not None
+            _require(aware or (name == "expires_at" and moment is None), name)
+        _require(self.expires_at is None or self.expires_at > self.given_at, "expires_at")
+
+    @classmethod
+    def to_text(
+        cls,
+        text: str,
+        *,
+        purpose: str,
+        legal_basis: LegalBasis,
+        given_at: datetime,
+        expires_at: datetime | None = None,
+    ) -> Consent:
+        """The record of a consent to `text`, which is hashed and not kept."""
+        return cls(purpose, legal_basis, given_at, hashlib.sha256(text.encode()).hexdigest(), expires_at)
+
+    def valid_at(self, now: datetime) -> bool:
+        """Whether it was given by `now` and has not expired."""
+        return self.given_at <= now and not self.expired_at(now)
+
+    def expired_at(self, now: datetime) -> bool:
+        """Whether it has run out by `now`."""
+        return self.expires_at is not None and now >= self.expires_at
+
+
+def _require(condition: bool, name: str) -> None:
+    if not condition:
+        raise ConsentMissingError(
+            f"the record of consent lacks a valid {name}", hint="record the consent before enrolling anybody"
+        )

@@ -1,0 +1,99 @@
+"""What counts as a match, as a value with an id, so that a decision can say by which rules it was made."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from facegate.errors import PolicyError
+from facegate_edge._quality import QualityGate
+
+if TYPE_CHECKING:
+    from facegate_edge._manifest import Manifest
+
+__all__ = ["Policy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules of a gate.
+
+    Attributes:
+        fmr: the false match rate that may not be exceeded, 0..1. The threshold is that of the bundle's loosest
+            operating point that keeps it. The default is the limit of NIST SP 800-63B-4 (1 in 10,000).
+        threshold: a similarity (-1..1) used in place of an operating point; the decision's rates are then unknown.
+        quality: limits below which a face is not compared.
+        one_face_only: reject a frame that shows several faces; otherwise the largest one counts.
+        require_liveness: check that the face is a live one; the bundle must have a model for it.
+        live_at: from this probability (0..1) on a face counts as live. No default: it belongs to a model and a site.
+        spoof_at: up to this probability a face counts as an attack; what lies between is for a person to review.
+        max_attempts: failed trials in a row before trials are locked out; 0 never locks out.
+        lockout_seconds: how long the first lock-out lasts. Every further failed trial locks out for twice as long.
+        max_lockout_seconds: where the doubling ends.
+
+    Raises:
+        PolicyError: a value is out of range, or liveness is required without its two limits.
+    """
+
+    fmr: float = 1e-4
+    threshold: float | None = None
+    quality: QualityGate = field(default_factory=QualityGate)
+    one_face_only: bool = True
+    require_liveness: bool = False
+    live_at: float | None = None
+    spoof_at: float | None = None
+    max_attempts: int = 5
+    lockout_seconds: float = 30.0
+    max_lockout_seconds: float = 3600.0
+
+    def __post_init__(self) -> None:
+        """Refuse rules that cannot be meant."""
+        _require(0 < self.fmr < 1, "fmr must be between 0 and 1")
+        _require(self.threshold is None or -1 <= self.threshold <= 1, "threshold must be -1 to 1")
+        limits = dataclasses.asdict(self.quality).values()
+        _require(all(isinstance(v, (int, float)) and math.isfinite(v) for v in limits), "quality limits must be finite")
+        _require(type(self.max_attempts) is int and self.max_attempts >= 0, "max_attempts must be 0 or more")
+        durations = 0 < self.lockout_seconds <= self.max_lockout_seconds < math.inf
+        _require(durations, "lockout_seconds must be above 0 and at most max_lockout_seconds")
+        if self.require_liveness or self.live_at is not None or self.spoof_at is not None:
+            low, high = self.spoof_at, self.live_at
+            if low is None or high is None:
+                raise PolicyError(
+                    "liveness needs both limits, live_at and spoof_at",
+                    hint="measure them with live and attack samples of your site; no model's default fits every camera",
+                )
+            _require(0 <= low < high <= 1, "spoof_at must be below live_at, both 0 to 1")
+
+    @property
+    def id(self) -> str:
+        """sha256 of the policy's canonical JSON, 64 hex digits: equal rules have equal ids."""
+        text = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+    def threshold_for(self, manifest: Manifest) -> float:
+        """The similarity from which on two templates match.
+
+        Raises:
+            PolicyError: no operating point of the bundle keeps `fmr`.
+        """
+        if self.threshold is not None:
+            return self.threshold
+        points = [point for point in manifest.operating_points if point.fmr <= self.fmr]
+        if points:
+            return max(points, key=lambda point: point.fmr).threshold
+        offered = ", ".join(f"{point.fmr:g}" for point in sorted(manifest.operating_points, key=lambda p: p.fmr))
+        raise PolicyError(
+            f"the bundle has no operating point for an FMR of {self.fmr:g}",
+            hint=f"it was measured at {offered}: ask for one of these, or evaluate it on more data"
+            if offered
+            else "it was never evaluated: build it with operating points, or set a threshold yourself",
+        )
+
+
+def _require(condition: bool, problem: str) -> None:
+    if not condition:
+        raise PolicyError(problem, hint="see the documentation of Policy")

@@ -1,0 +1,107 @@
+"""`facegate bundle verify` and `inspect`; building and signing are the converter's."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from facegate.cli._trust import open_trusted, trust_options
+from facegate_edge._bundle import open_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facegate_edge._bundle import Bundle
+    from facegate_edge._manifest import Manifest, ModelInfo
+    from facegate_edge._output import Output
+
+
+@click.command(short_help="Check a bundle's signature, manifest and hashes.")
+@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+@trust_options
+@click.pass_obj
+def verify(output: Output, path: Path, trust: Path | None, development: bool) -> None:
+    """Check all of a bundle as a device does: layout, signature, manifest, hashes."""
+    with open_trusted(path, trust, development=development) as bundle:
+        output.emit(_summary(bundle), f"{_title(bundle)}\n{_signature(bundle)}")
+
+
+@click.command(short_help="Show what is in a bundle.")
+@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.pass_obj
+def inspect(output: Output, path: Path) -> None:
+    """Show a bundle's manifest. Hashes are checked; who signed it is shown and not judged: `verify` does that."""
+    with open_bundle(path, development=True) as bundle:
+        manifest = bundle.manifest
+        output.emit(_summary(bundle) | {"manifest": dataclasses.asdict(manifest)}, lambda: _describe(bundle, manifest))
+
+
+def _summary(bundle: Bundle) -> dict[str, object]:
+    return {
+        "id": bundle.id,
+        "name": bundle.manifest.name,
+        "version": bundle.manifest.version,
+        "signed_by": bundle.key_id,
+        "trusted": bundle.trusted,
+        "development": bundle.development,
+    }
+
+
+def _title(bundle: Bundle) -> str:
+    return f"{bundle.manifest.name} {bundle.manifest.version}, id {bundle.id}"
+
+
+def _signature(bundle: Bundle) -> str:
+    if bundle.trusted:
+        return f"signed by {bundle.key_id}, which is trusted"
+    return f"signed by {bundle.key_id}, which was not checked" if bundle.key_id else "NOT SIGNED"
+
+
+def _describe(bundle: Bundle, manifest: Manifest) -> str:
+    lines = [
+        _title(bundle),
+        _signature(bundle),
+        f"created {manifest.created}, needs facegate {manifest.minimum_runtime} or later, made for {manifest.target}",
+        f"for: {manifest.intended_use}",
+        f"not for: {'; '.join(manifest.prohibited_uses) or 'nothing said'}",
+        "",
+        *_table(
+            ("role", "family", "precision", "input", "size", "licence", "commercial use"),
+            [_model_row(model) for model in manifest.models],
+        ),
+        "",
+    ]
+    points = [
+        (f"{p.fmr:g}", f"{p.threshold:.4f}", f"{p.fnmr:.4f}", f"{p.fnmr_low:.4f}-{p.fnmr_high:.4f}", f"{p.fmr_upper:g}")
+        for p in manifest.operating_points
+    ]
+    if points:
+        lines += _table(("FMR asked", "threshold", "FNMR", "95 %", "FMR at most (95 %)"), points)
+    else:
+        lines.append("no operating points: it was never evaluated")
+    return "\n".join(lines)
+
+
+def _model_row(model: ModelInfo) -> tuple[str, ...]:
+    height, width = model.input.tensor.shape[1:3]
+    commercial = {True: "yes", False: "no", None: "unknown"}[model.provenance.commercial_use]
+    size = f"{model.size / 1e6:.2f} MB"
+    return (
+        model.role,
+        model.family,
+        model.precision,
+        f"{width}x{height} {model.input.color}",
+        size,
+        model.provenance.licence,
+        commercial,
+    )
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
+    ]
