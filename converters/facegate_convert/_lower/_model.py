@@ -51,7 +51,7 @@ class LoweredModel:
 
     def arrange(self, name: str, onnx_array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """Bring an array in ONNX's dimension order into the order of the tensor `name`; C-contiguous."""
-        return np.ascontiguousarray(np.transpose(onnx_array, self.layouts[name]))
+        return np.asarray(np.transpose(onnx_array, self.layouts[name]), order="C")
 
     def save(self, path: Path) -> None:
         """Write the model to `path` (mode 0600): the whole file or nothing."""
