@@ -13,7 +13,14 @@ from facegate_convert._calibration import Crops, prepare, synthetic_inputs
 from facegate_convert._graph import load_graph
 from facegate_convert._heads import finish
 from facegate_convert._lower import lower
-from facegate_convert._quantize import MIN_CALIBRATION_INPUTS, PRECISIONS, quantize
+from facegate_convert._quantize import (
+    MIN_CALIBRATION_INPUTS,
+    PRECISIONS,
+    RANGES,
+    measure_ranges,
+    quantize_dynamic,
+    quantize_static,
+)
 from facegate_convert._report import Report
 from facegate_convert.errors import CalibrationError, ConvertError, ParityError
 from facegate_edge._manifest import InputInfo, ModelInfo, ModelProvenance, RecognizerInfo
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from facegate_convert._families import Match
+    from facegate_convert._graph import Graph
+    from facegate_convert._lower import LoweredModel
 
     Progress = Callable[[str, int, int], None]
 
@@ -136,13 +145,9 @@ def convert(source: Path, options: Options | None = None, *, progress: Progress 
     reference = _reference(source, match, held_out)
     parity_float = _parity(reference, lowered.model, held_out)
     _refuse_drift(parity_float, allow=options.allow_drift)
-    model, info, parity = lowered.model, float_info, parity_float
+    model, info, parity, how = lowered.model, float_info, parity_float, ""
     if options.precision != "float32":
-        base = lowered.model
-        if options.precision == "int8":
-            # The quantizer knows no PRELU: rewritten, the whole network stays one int8 partition.
-            base = lower(graph, output_names=names, prelu="rewrite").model
-        model = quantize(base, options.precision, fit, progress=lambda done, total: tell("calibrating", done, total))
+        model, how = _quantized(lowered, graph, names, (source, match, fit), options, tell)
         info = _model_info(model, match, options, lowered.source_sha256, options.precision)
         parity = _parity(reference, model, held_out)
     fingerprint = crops.fingerprint if crops and options.precision == "int8" else ""
@@ -160,6 +165,7 @@ def convert(source: Path, options: Options | None = None, *, progress: Progress 
         warnings=_warnings(options, crops, len(fit), info),
         inputs=described,
         calibration=info.provenance.calibration,
+        calibration_ranges=how,
         calibration_images=crops.images if crops else 0,
         calibration_inputs=len(fit) if options.precision == "int8" else 0,
         unreadable=crops.unreadable if crops else 0,
@@ -225,6 +231,37 @@ def template_space(source_sha256: str, match: Match, precision: str) -> str:
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return f"{match.family}-{match.embedding_length}-{digest[:32]}"
+
+
+def _quantized(
+    lowered: LoweredModel,
+    graph: Graph,
+    names: dict[str, str],
+    calibration: tuple[Path, Match, Sequence[npt.NDArray[np.float32]]],
+    options: Options,
+    tell: Progress,
+) -> tuple[bytes, str]:
+    """(the quantised model, how its ranges were made): of the ways there are, the one with the smallest mean error."""
+    if options.precision == "dynamic":
+        return quantize_dynamic(lowered.model), ""
+    source, match, fit = calibration
+    # The quantizer knows no PRELU: rewritten, the whole network stays one int8 partition.
+    base = lower(graph, output_names=names, prelu="rewrite").model
+    ends = [
+        (p - m) * k for m, k in zip(match.preprocessing.mean, match.preprocessing.scale, strict=True) for p in (0, 255)
+    ]
+    ranges = measure_ranges(
+        base, fit, (min(ends), max(ends)), progress=lambda done, total: tell("calibrating", done, total)
+    )
+    reference = _reference(source, match, fit)
+    found = []
+    for how in RANGES:
+        tell("quantising", 0, 0)
+        model = quantize_static(base, ranges, how)
+        parity = _parity(reference, model, fit)
+        found.append((sum(figures["error_mean"] for figures in parity.values()), model, how))
+    _, model, how = min(found, key=lambda f: f[0])
+    return model, how
 
 
 def _crops(info: ModelInfo, model: bytes, options: Options, tell: Progress) -> Crops | None:

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from facegate_convert._interpreter import make_interpreter
 from facegate_convert.errors import MeasureError
 
 if TYPE_CHECKING:
@@ -191,13 +192,9 @@ def partitions(model: bytes) -> int:
     Raises:
         MeasureError: if the interpreter refuses the model.
     """
-    from ai_edge_litert import interpreter  # noqa: PLC0415 - heavy: only where it is used
-
     try:
-        made = interpreter.Interpreter(model_content=model, num_threads=1)
-        made.allocate_tensors()
         # There is no public way to see the delegate's nodes.
-        details = made._get_ops_details()  # noqa: SLF001
+        details = make_interpreter(model)._get_ops_details()  # noqa: SLF001
     except (RuntimeError, ValueError) as error:
         raise MeasureError("the LiteRT interpreter refuses the converted model") from error
     return sum(op["op_name"] == "DELEGATE" for op in details)

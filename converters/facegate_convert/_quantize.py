@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from facegate_convert._interpreter import make_interpreter, quiet
 from facegate_convert.errors import CalibrationError, QuantizationError
 
 if TYPE_CHECKING:
@@ -14,114 +16,169 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Ranges = dict[str, dict[str, npt.NDArray[np.float32]]]
-
 PRECISIONS = ("float32", "int8", "dynamic")
 MIN_CALIBRATION_INPUTS = 16
 
+# Ways to make one range of the ranges that the inputs gave. Neither is better for every network: the mean ignores the
+# odd photograph, which the heavy tails of PReLU nets need; the extremes clip nothing, which others need.
+RANGES = ("mean", "extreme")
 
-def quantize(
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Ranges:
+    """What a float32 model's activations did over the calibration inputs.
+
+    Attributes:
+        names: tensors, without constants: weights are quantised per channel, from their own values.
+        ranks: of each.
+        low, high: float32 (inputs, tensors), the smallest and the largest value of each tensor for each input.
+        input: place of the model's input among the tensors.
+        input_range: smallest and largest value that the input can have.
+    """
+
+    names: tuple[str, ...]
+    ranks: tuple[int, ...]
+    low: npt.NDArray[np.float32]
+    high: npt.NDArray[np.float32]
+    input: int
+    input_range: tuple[float, float]
+
+    def combine(self, how: str) -> dict[str, dict[str, npt.NDArray[np.float32]]]:
+        """One range a tensor, "mean" or "extreme" over the inputs, as ai-edge-quantizer takes them.
+
+        The input's is known exactly and not measured: pixels then keep all their 256 levels.
+        """
+        import numpy as np  # noqa: PLC0415
+
+        low = self.low.mean(axis=0) if how == "mean" else self.low.min(axis=0)
+        high = self.high.mean(axis=0) if how == "mean" else self.high.max(axis=0)
+        low[self.input], high[self.input] = self.input_range
+        return {
+            name: {
+                "min": np.full((1,) * rank, low[place], np.float32),
+                "max": np.full((1,) * rank, high[place], np.float32),
+            }
+            for place, (name, rank) in enumerate(zip(self.names, self.ranks, strict=True))
+        }
+
+
+def measure_ranges(
     model: bytes,
-    precision: str,
-    inputs: Sequence[npt.NDArray[np.float32]] = (),
+    inputs: Sequence[npt.NDArray[np.float32]],
+    input_range: tuple[float, float],
     *,
     progress: Callable[[int, int], None] | None = None,
-) -> bytes:
-    """Quantise a float32 model.
-
-    - "int8": weights per channel, activations per tensor, input and outputs int8 with scales of their own.
-    - "dynamic": int8 weights, activations quantised while the model runs; input and outputs float32.
+) -> Ranges:
+    """Run a float32 model and note the range of each activation.
 
     Args:
-        model: the float32 flatbuffer with one signature.
-        precision: "int8" or "dynamic".
-        inputs: for "int8" what the model is calibrated on, float32 of the input's shape, prepared as on the device.
-        progress: called with (inputs done, inputs in all) while calibrating.
-
-    Returns:
-        The quantised flatbuffer.
+        model: the flatbuffer with one input.
+        inputs: float32 of the input's shape, prepared as on the device.
+        input_range: smallest and largest value that an input can have.
+        progress: called with (inputs done, inputs in all).
 
     Raises:
-        CalibrationError: "int8" without inputs.
-        QuantizationError: the quantizer failed.
+        CalibrationError: there are no inputs.
+        QuantizationError: the model does not run.
     """
-    from ai_edge_quantizer import quantizer, recipe  # noqa: PLC0415 - half a second, only where it is used
+    import numpy as np  # noqa: PLC0415
 
-    if precision == "int8" and not inputs:
+    if not inputs:
         raise CalibrationError(
             "int8 needs photographs to calibrate the model on",
             hint="give --calibration DIR with some dozens of faces as the device will see them, or use --precision "
             "dynamic, which needs none",
         )
-    with _quiet():
-        try:
-            if precision == "dynamic":
-                return bytes(_run(quantizer.Quantizer(bytearray(model), recipe.dynamic_wi8_afp32()), None))
-            ranges = activation_ranges(model, inputs, progress=progress)
-            return bytes(_run(quantizer.Quantizer(bytearray(model), recipe.static_wi8_ai8()), ranges))
-        except (ValueError, RuntimeError, KeyError, IndexError, TypeError) as error:
-            raise QuantizationError(
-                f"the quantizer failed on this model ({type(error).__name__})",
-                hint="use --precision float32 or dynamic, and report the model's origin to the project",
-            ) from error
-
-
-def _run(quantizer: Any, ranges: Ranges | None) -> bytes:
-    result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    return bytes(result.quantized_model)
-
-
-def activation_ranges(
-    model: bytes,
-    inputs: Sequence[npt.NDArray[np.float32]],
-    *,
-    progress: Callable[[int, int], None] | None = None,
-) -> Ranges:
-    """The range of each tensor over the inputs: the mean of the smallest and of the largest value of each input.
-
-    Means, not extremes: a single odd photograph would otherwise stretch every scale. The quantizer's own calibration is
-    a moving average, which depends on the order of the files.
-
-    Returns:
-        {"tensor": {"min": (1, ...), "max": (1, ...)}}, of the tensors' rank, as ai-edge-quantizer takes them.
-    """
-    import numpy as np  # noqa: PLC0415
-    from ai_edge_litert import interpreter as litert  # noqa: PLC0415
-
-    runner = litert.Interpreter(model_content=model, num_threads=2, experimental_preserve_all_tensors=True)
-    runner.allocate_tensors()
-    input_index = runner.get_input_details()[0]["index"]
-    tensors = [d for d in runner.get_tensor_details() if d["dtype"] == np.float32 and d["name"]]
-    low = np.zeros(len(tensors))
-    high = np.zeros(len(tensors))
-    for done, value in enumerate(inputs):
-        runner.set_tensor(input_index, value)
-        runner.invoke()
-        for i, detail in enumerate(tensors):
-            try:
+    with _translated():
+        runner = make_interpreter(model, inner_tensors=True)
+        constants = _constants(model)
+        index = runner.get_input_details()[0]["index"]
+        tensors = [
+            d
+            for d in runner.get_tensor_details()
+            if d["dtype"] == np.float32 and d["name"] and d["index"] not in constants
+        ]
+        low = np.empty((len(inputs), len(tensors)), np.float32)
+        high = np.empty_like(low)
+        for row, value in enumerate(inputs):
+            runner.set_tensor(index, value)
+            runner.invoke()
+            for column, detail in enumerate(tensors):
                 seen = runner.get_tensor(detail["index"])
-            except ValueError:  # a tensor that a delegate or a fused operator never materialises
-                continue
-            low[i] += seen.min(initial=np.inf) if seen.size else 0
-            high[i] += seen.max(initial=-np.inf) if seen.size else 0
-        if progress:
-            progress(done + 1, len(inputs))
-    low, high = low / len(inputs), high / len(inputs)
-    return {
-        detail["name"]: {
-            "min": np.full((1,) * len(detail["shape"]), low[i], np.float32),
-            "max": np.full((1,) * len(detail["shape"]), high[i], np.float32),
-        }
-        for i, detail in enumerate(tensors)
-    }
+                low[row, column], high[row, column] = seen.min(), seen.max()
+            if progress:
+                progress(row + 1, len(inputs))
+    return Ranges(
+        tuple(d["name"] for d in tensors),
+        tuple(len(d["shape"]) for d in tensors),
+        low,
+        high,
+        input=[d["index"] for d in tensors].index(index),
+        input_range=input_range,
+    )
+
+
+def quantize_static(model: bytes, ranges: Ranges, how: str = "mean") -> bytes:
+    """An int8 model: weights per channel, activations per tensor, input and outputs int8 with scales of their own.
+
+    Args:
+        model: the float32 flatbuffer, without PRELU, which the quantizer would leave float.
+        ranges: of its activations, by `measure_ranges`.
+        how: one of RANGES.
+
+    Raises:
+        QuantizationError: the quantizer failed.
+    """
+    from ai_edge_quantizer import recipe  # noqa: PLC0415 - half a second, only where it is used
+
+    return _run(model, recipe.static_wi8_ai8(), ranges.combine(how))
+
+
+def quantize_dynamic(model: bytes) -> bytes:
+    """A model with int8 weights whose activations are quantised while it runs; input and outputs stay float32.
+
+    Raises:
+        QuantizationError: the quantizer failed.
+    """
+    from ai_edge_quantizer import qtyping, recipe_manager  # noqa: PLC0415
+
+    # Only where XNNPACK has a kernel for it: a depthwise convolution would run on a slow one, and cut the network in
+    # pieces, to save a few percent of the weights.
+    recipes = recipe_manager.RecipeManager()
+    for kind in (qtyping.TFLOperationName.CONV_2D, qtyping.TFLOperationName.FULLY_CONNECTED):
+        recipes.add_dynamic_config(regex=".*", operation_name=kind, num_bits=8)
+    return _run(model, recipes.get_quantization_recipe(), None)
+
+
+def _run(model: bytes, recipe: Any, ranges: dict[str, Any] | None) -> bytes:
+    from ai_edge_quantizer import quantizer  # noqa: PLC0415
+
+    with _translated(), quiet():
+        made = quantizer.Quantizer(bytearray(model), recipe)
+        result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+        return bytes(result.quantized_model)
+
+
+def _constants(model: bytes) -> set[int]:
+    """The indices of tensors that are weights: those with bytes of their own."""
+    from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415
+
+    root = schema.Model.GetRootAs(model)
+    graph = root.Subgraphs(0)
+    return {i for i in range(graph.TensorsLength()) if root.Buffers(graph.Tensors(i).Buffer()).DataLength()}
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantizer logs through the root logger and absl; a command's output is its own."""
+def _translated() -> Iterator[None]:
+    """The quantizer's errors as ours, and nothing in the log: a command's output is its own."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         yield
+    except (ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise QuantizationError(
+            f"the quantizer failed on this model ({type(error).__name__})",
+            hint="use --precision float32, and report the model's origin to the project",
+        ) from error
     finally:
         logging.disable(before)
