@@ -66,8 +66,8 @@ def _into_producer(
         linear = None if at is None else result[at]
         if at is None or linear is None or linear.op not in _LINEAR or uses.get(name) != 1 or name in outputs:
             continue
-        channels = b.shapes[name][-1 if linear.op == "Gemm" else 1]
-        pair = _scale_and_shift(b, node, place, channels)
+        axis = len(b.shapes[name]) - 1 if linear.op == "Gemm" else 1
+        pair = _scale_and_shift(b, node, place, axis)
         if pair is None:
             continue
         result[at] = None
@@ -75,20 +75,17 @@ def _into_producer(
     return None
 
 
-def _scale_and_shift(b: Builder, node: Node, place: int, channels: int) -> tuple[Vector, Vector] | None:
-    """What `node` does to its input number `place`, for each channel; None if that is no such thing."""
-    axis = 1
+def _scale_and_shift(b: Builder, node: Node, place: int, axis: int) -> tuple[Vector, Vector] | None:
+    """What `node` does to its input number `place`, for each index on `axis`; None if that is no such thing."""
     x = node.inputs[place]
-    rank = len(b.shapes[x])
+    rank, channels = len(b.shapes[x]), b.shapes[x][axis]
     one, zero = np.ones(channels), np.zeros(channels)
     if node.op == "Affine":
         vectors = [np.asarray(b.constants[i], np.float64).reshape(-1) for i in node.inputs[1:]]
-        fits = all(v.size == channels for v in vectors)
-        return (vectors[0], vectors[1]) if fits else None
+        return (vectors[0], vectors[1]) if axis == 1 else None
     other = b.constant(node.inputs[1 - place])
     if other is None or b.shapes[node.outputs[0]] != b.shapes[x]:
         return None
-    axis = rank - 1 if rank == 2 else 1  # noqa: PLR2004 - of a matrix the last, of an image the second
     padded = np.asarray(other, np.float64).reshape((1,) * (rank - other.ndim) + other.shape)
     if any(d != 1 for i, d in enumerate(padded.shape) if i != axis):
         return None

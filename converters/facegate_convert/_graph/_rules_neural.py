@@ -158,6 +158,9 @@ def pool(b: Builder, n: OnnxNode) -> None:
     mode = n.attribute("auto_pad", "NOTSET")
     pads = (0,) * 4 if mode == "VALID" else _pads(n, rank)
     if mode.startswith("SAME"):
+        if any(k < t and d > 1 for k, t, d in zip(kernel, strides, shape[2:], strict=True)):
+            # The specification's padding is negative here; onnxruntime crops averages and fails on maxima.
+            n.refuse(f"auto_pad {mode} with strides {strides} beyond its window {kernel}", "export explicit pads")
         pads = _auto_pads(mode, shape[2:], kernel, strides)
     ceil = bool(n.attribute("ceil_mode", 0)) and mode == "NOTSET"
     size = []
