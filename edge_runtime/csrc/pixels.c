@@ -106,8 +106,9 @@ typedef struct {
     /* Pixels of four values in 1/128 level, the fourth unused, into packed pixels. */
     void (*round_pixels)(const int16_t *values, int count, bool swap, uint8_t *out);
     void (*convert_pixels)(const int16_t *values, int count, bool bgr, uint8_t *out);
-    /* Packed pixels through a float table. */
-    void (*emit_floats)(const uint8_t *restrict pixels, size_t count, const float *restrict lut, float *restrict out);
+    /* `count` values, channels cycling, as value * scale[channel] + bias[channel]; the scales and biases repeat to 24. */
+    void (*emit_line)(const uint8_t *restrict values, size_t count, const float *restrict scale,
+                      const float *restrict bias, float *restrict out);
 } steps;
 
 FG_BODY void blend_body(const uint8_t *restrict a, const uint8_t *restrict b, size_t count, int16_t w,
@@ -189,17 +190,18 @@ static void convert_pixels_c(const int16_t *values, int count, bool bgr, uint8_t
         convert_pixel(values[4 * i], values[4 * i + 1], values[4 * i + 2], bgr, out + 3 * i);
 }
 
-static void emit_floats_c(const uint8_t *restrict pixels, size_t count, const float *restrict lut, float *restrict out)
+static void emit_line_c(const uint8_t *restrict values, size_t count, const float *restrict scale,
+                        const float *restrict bias, float *restrict out)
 {
-    for (size_t i = 0; i < count; i++, pixels += 3, out += 3) {
-        out[0] = lut[pixels[0]];
-        out[1] = lut[256 + pixels[1]];
-        out[2] = lut[512 + pixels[2]];
-    }
+    for (; count >= 24; count -= 24, values += 24, out += 24)
+        for (size_t i = 0; i < 24; i++)
+            out[i] = (float)values[i] * scale[i] + bias[i];
+    for (size_t i = 0; i < count; i++)
+        out[i] = (float)values[i] * scale[i] + bias[i];
 }
 
 static const steps steps_c = {blend_c,    blend_yuyv_c,   line_rgb_c,       line_gray_c,
-                              line_yuv_c, round_pixels_c, convert_pixels_c, emit_floats_c};
+                              line_yuv_c, round_pixels_c, convert_pixels_c, emit_line_c};
 
 #if FG_VECTOR
 
@@ -280,26 +282,27 @@ FG_TARGET_VECTOR static void convert_pixels_v(const int16_t *values, int count, 
 }
 
 #if FG_X86
-FG_TARGET_VECTOR static void emit_floats_v(const uint8_t *restrict pixels, size_t count, const float *restrict lut,
-                                           float *restrict out)
+FG_TARGET_VECTOR static void emit_line_v(const uint8_t *restrict values, size_t count, const float *restrict scale,
+                                         const float *restrict bias, float *restrict out)
 {
-    const __m256i channels[3] = {_mm256_setr_epi32(0, 256, 512, 0, 256, 512, 0, 256),
-                                 _mm256_setr_epi32(512, 0, 256, 512, 0, 256, 512, 0),
-                                 _mm256_setr_epi32(256, 512, 0, 256, 512, 0, 256, 512)};
-    size_t i = 0;
-    for (; i + 8 <= count; i += 8, pixels += 24, out += 24)
+    __m256 scales[3], biases[3];
+    for (int j = 0; j < 3; j++) {
+        scales[j] = _mm256_loadu_ps(scale + 8 * j);
+        biases[j] = _mm256_loadu_ps(bias + 8 * j);
+    }
+    for (; count >= 24; count -= 24, values += 24, out += 24)
         for (int j = 0; j < 3; j++) {
-            __m256i at = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(pixels + 8 * j)));
-            _mm256_storeu_ps(out + 8 * j, _mm256_i32gather_ps(lut, _mm256_add_epi32(at, channels[j]), 4));
+            __m256 value = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(values + 8 * j))));
+            _mm256_storeu_ps(out + 8 * j, _mm256_add_ps(_mm256_mul_ps(value, scales[j]), biases[j]));
         }
-    emit_floats_c(pixels, count - i, lut, out);
+    emit_line_c(values, count, scale, bias, out);
 }
 #else
-#define emit_floats_v emit_floats_c
+#define emit_line_v emit_line_c
 #endif
 
 static const steps steps_v = {blend_v,    blend_yuyv_v,   line_rgb_v,       line_gray_v,
-                              line_yuv_v, round_pixels_v, convert_pixels_v, emit_floats_v};
+                              line_yuv_v, round_pixels_v, convert_pixels_v, emit_line_v};
 
 #endif
 
@@ -313,16 +316,83 @@ static const steps *steps_for(int path)
     return &steps_c;
 }
 
-/* Packed pixels through the table into the target, from pixel `first` on. */
-static void emit(const steps *steps, const uint8_t *restrict pixels, size_t count, const fg_target *target,
-                 size_t first)
+/*
+ * How pixels reach the target. Most tables are straight lines (pixel - mean) * scale, and where computing one gives every
+ * entry of the table to the last bit, computing is several times faster than looking up.
+ */
+typedef struct {
+    const steps *steps;
+    const fg_target *target;
+    bool straight;
+    float scale[24], bias[24]; /* of float tables */
+    uint8_t offset[24];        /* of byte tables: pixel + offset, modulo 256 */
+} emitter;
+
+static void make_emitter(const steps *steps, const fg_target *target, emitter *out)
 {
+    out->steps = steps;
+    out->target = target;
+    out->straight = true;
     if (target->type == FG_FLOAT32) {
-        steps->emit_floats(pixels, count, target->lut, (float *)target->data + 3 * first);
+        const float *lut = target->lut;
+        for (int c = 0; c < 3; c++, lut += 256) {
+            const float scale = lut[1] - lut[0], bias = lut[0];
+            uint32_t wrong = 0;
+            for (int p = 0; p < 256; p++) {
+                float value = (float)p * scale + bias;
+                uint32_t a, b;
+                memcpy(&a, &value, 4);
+                memcpy(&b, &lut[p], 4);
+                wrong |= a ^ b;
+            }
+            out->straight &= wrong == 0;
+            for (int i = c; i < 24; i += 3) {
+                out->scale[i] = scale;
+                out->bias[i] = bias;
+            }
+        }
+    } else {
+        const uint8_t *lut = target->lut;
+        for (int c = 0; c < 3; c++, lut += 256) {
+            uint8_t wrong = 0;
+            for (int p = 0; p < 256; p++)
+                wrong |= (uint8_t)(lut[p] - lut[0] - p);
+            out->straight &= wrong == 0;
+            for (int i = c; i < 24; i += 3)
+                out->offset[i] = lut[0];
+        }
+    }
+}
+
+/* Packed pixels through the table into the target, from pixel `first` on. */
+static void emit(const emitter *emitter, const uint8_t *restrict pixels, size_t count, size_t first)
+{
+    const fg_target *target = emitter->target;
+    if (target->type == FG_FLOAT32) {
+        float *restrict out = (float *)target->data + 3 * first;
+        if (emitter->straight) {
+            emitter->steps->emit_line(pixels, 3 * count, emitter->scale, emitter->bias, out);
+            return;
+        }
+        const float *restrict lut = target->lut;
+        for (size_t i = 0; i < count; i++, pixels += 3, out += 3) {
+            out[0] = lut[pixels[0]];
+            out[1] = lut[256 + pixels[1]];
+            out[2] = lut[512 + pixels[2]];
+        }
+        return;
+    }
+    uint8_t *restrict out = (uint8_t *)target->data + 3 * first;
+    if (emitter->straight) {
+        size_t left = 3 * count;
+        for (; left >= 24; left -= 24, pixels += 24, out += 24)
+            for (size_t i = 0; i < 24; i++)
+                out[i] = (uint8_t)(pixels[i] + emitter->offset[i]);
+        for (size_t i = 0; i < left; i++)
+            out[i] = (uint8_t)(pixels[i] + emitter->offset[i]);
         return;
     }
     const uint8_t *restrict lut = target->lut;
-    uint8_t *restrict out = (uint8_t *)target->data + 3 * first;
     for (size_t i = 0; i < count; i++, pixels += 3, out += 3) {
         out[0] = lut[pixels[0]];
         out[1] = lut[256 + pixels[1]];
@@ -424,8 +494,9 @@ typedef struct {
 } buffers;
 
 /* Pixel 0 right of the content and below it. */
-static void fill_rest(const steps *steps, const fg_target *target, const plan *plan)
+static void fill_rest(const emitter *emitter, const plan *plan)
 {
+    const fg_target *target = emitter->target;
     static const uint8_t black[3 * BLOCK];
     const size_t width = (size_t)target->width, height = (size_t)target->height;
     const size_t pixel = 3 * fg_type_size(target->type);
@@ -433,7 +504,7 @@ static void fill_rest(const steps *steps, const fg_target *target, const plan *p
     /* One run of pixels is looked up, the others are copied from it. */
     const size_t first = below ? (size_t)plan->height * width : (size_t)plan->width, run = below ? width : right;
     for (size_t i = 0; i < run; i += BLOCK)
-        emit(steps, black, run - i < BLOCK ? run - i : BLOCK, target, first + i);
+        emit(emitter, black, run - i < BLOCK ? run - i : BLOCK, first + i);
     uint8_t *data = target->data;
     for (size_t y = (size_t)plan->height + 1; y < height; y++)
         memcpy(data + y * width * pixel, data + first * pixel, width * pixel);
@@ -441,9 +512,10 @@ static void fill_rest(const steps *steps, const fg_target *target, const plan *p
         memcpy(data + (y * width + (size_t)plan->width) * pixel, data + first * pixel, right * pixel);
 }
 
-static void fill_content(const steps *steps, const fg_frame *frame, const fg_target *target, const plan *plan,
-                         const buffers *b)
+static void fill_content(const emitter *emitter, const fg_frame *frame, const plan *plan, const buffers *b)
 {
+    const steps *steps = emitter->steps;
+    const fg_target *target = emitter->target;
     const int32_t w = frame->width, h = frame->height, p = plan->p;
     const int format = frame->format, count = plan->line;
     const bool yuv = is_yuv(format), bgr = target->bgr == 1, swap = (format == FG_BGR) != bgr;
@@ -477,7 +549,7 @@ static void fill_content(const steps *steps, const fg_frame *frame, const fg_tar
         else
             steps->line_rgb(b->row, b->index, b->weight, count, swap, b->pixels);
         if (!plan->transposed) {
-            emit(steps, b->pixels, (size_t)count, target, (size_t)line * (size_t)target->width);
+            emit(emitter, b->pixels, (size_t)count, (size_t)line * (size_t)target->width);
             continue;
         }
         size_t column = (size_t)(line % BLOCK);
@@ -485,7 +557,7 @@ static void fill_content(const steps *steps, const fg_frame *frame, const fg_tar
             memcpy(b->block + 3 * (i * BLOCK + column), b->pixels + 3 * i, 3);
         if (column == BLOCK - 1 || line == plan->lines - 1)
             for (size_t i = 0; i < (size_t)count; i++)
-                emit(steps, b->block + 3 * i * BLOCK, column + 1, target,
+                emit(emitter, b->block + 3 * i * BLOCK, column + 1,
                      i * (size_t)target->width + (size_t)line - column);
     }
 }
@@ -536,10 +608,11 @@ int fg_letterbox(const fg_frame *frame, const fg_target *target, int path, void 
     memset(b.weight + plan.line, 0, SLACK * sizeof(int16_t));
     memset(b.chroma_weight + plan.line, 0, SLACK * sizeof(int16_t));
 
-    const steps *steps = steps_for(path);
-    fill_content(steps, frame, target, &plan, &b);
+    emitter emitter;
+    make_emitter(steps_for(path), target, &emitter);
+    fill_content(&emitter, frame, &plan, &b);
     if (plan.width < target->width || plan.height < target->height)
-        fill_rest(steps, target, &plan);
+        fill_rest(&emitter, &plan);
     *scale = (double)plan.p / (double)plan.q;
     return FG_OK;
 }
@@ -799,6 +872,8 @@ int fg_warp(const fg_frame *frame, const double *m, int samples, int border, con
     /* floor(n / 2 grid) = n * reciprocal >> 40, exact for n < 2^23: the excess of the reciprocal is below 2 grid. */
     const uint64_t reciprocal = ((uint64_t)1 << 40) / (uint64_t)(2 * grid) + 1;
     const steps *steps = steps_for(path);
+    emitter emitter;
+    make_emitter(steps, target, &emitter);
     int16_t values[4 * CHUNK] = {0};
     int32_t sums[4 * CHUNK];
     uint8_t pixels[3 * CHUNK + SLACK];
@@ -841,7 +916,7 @@ int fg_warp(const fg_frame *frame, const double *m, int samples, int border, con
             for (int i = 0; luma && i < count; i++)
                 luma[place + (size_t)i] =
                     (uint8_t)((red * pixels[3 * i] + 150 * pixels[3 * i + 1] + blue * pixels[3 * i + 2] + 128) >> 8);
-            emit(steps, pixels, (size_t)count, target, place);
+            emit(&emitter, pixels, (size_t)count, place);
         }
     }
     return FG_OK;

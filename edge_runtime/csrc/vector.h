@@ -68,13 +68,22 @@ V8_OP void v8_yuv_neighbours(v8 t, v8 *left, v8 *right)
     *right = _mm_shuffle_epi8(t, _mm_setr_epi8(2, 3, 12, 13, 14, 15, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));
 }
 
-/* a[i] = row[index[i]], b[i] = row[index[i] + 1]. */
+/* row[index[i]] and the value after it, for four i. Not a gather: those are slow since the fix for Downfall. */
+V8_OP __m128i v8_four_pairs(const int16_t *row, const int32_t *index)
+{
+    int32_t pairs[4];
+    for (int i = 0; i < 4; i++)
+        memcpy(&pairs[i], row + index[i], sizeof pairs[i]);
+    return _mm_setr_epi32(pairs[0], pairs[1], pairs[2], pairs[3]);
+}
+
+/* a[i] = row[index[i]], b[i] = row[index[i] + 1]; none is negative. */
 V8_OP void v8_neighbours(const int16_t *row, const int32_t *index, v8 *a, v8 *b)
 {
-    __m256i both = _mm256_i32gather_epi32((const int *)(const void *)row, _mm256_loadu_si256((const __m256i *)index), 2);
-    __m256i low = _mm256_srai_epi32(_mm256_slli_epi32(both, 16), 16), high = _mm256_srai_epi32(both, 16);
-    *a = _mm_packs_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
-    *b = _mm_packs_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1));
+    const __m128i low = _mm_set1_epi32(0xffff);
+    __m128i first = v8_four_pairs(row, index), second = v8_four_pairs(row, index + 4);
+    *a = _mm_packus_epi32(_mm_and_si128(first, low), _mm_and_si128(second, low));
+    *b = _mm_packus_epi32(_mm_srli_epi32(first, 16), _mm_srli_epi32(second, 16));
 }
 
 /* The same of pairs: for four i, a has row[2 index], row[2 index + 1], b the two after them. */
@@ -300,7 +309,8 @@ V8_OP v8 v8_subtract(v8 a, int16_t b)
 
 V8_OP void v8_store_pixels(v8 x, v8 y, v8 z, uint8_t *out)
 {
-    vst3_u8(out, (uint8x8x3_t){{vqmovun_s16(x), vqmovun_s16(y), vqmovun_s16(z)}});
+    uint8x8x3_t pixels = {{vqmovun_s16(x), vqmovun_s16(y), vqmovun_s16(z)}};
+    vst3_u8(out, pixels);
 }
 
 #endif

@@ -56,6 +56,13 @@ def _random_lut(dtype: str, seed: int = 0) -> np.ndarray:
     return np.stack([rng.permutation(256) for _ in range(3)]).astype(np.uint8).view(dtype)
 
 
+STRAIGHT = {
+    "float32": kernels.make_lut((127.5, 0, 104), (1 / 128, 1, 1), "float32"),
+    "int8": np.tile(np.arange(-128, 128, dtype=np.int8), (3, 1)),
+    "uint8": np.tile(np.arange(256, dtype=np.uint8), (3, 1)),
+}
+
+
 def _letterboxed(frame: Frame, width: int, height: int, dtype: str, color: str, path: str) -> tuple[np.ndarray, float]:
     out, memory = _guarded((height, width, 3), dtype)
     scale = kernels.Letterbox(kernels.Target(out, _random_lut(dtype), color), path).run(frame)
@@ -79,6 +86,24 @@ def _assert_letterbox(frame: Frame, width: int, height: int, dtype: str, color: 
 def test_letterbox_of_each_format_rotation_type_and_order(fmt: PixelFormat, rotation: int, dtype: str, color: str):
     """Every combination of frame and input equals the reference, bit for bit."""
     _assert_letterbox(_make_frame(fmt, 53, 38, rotation), 37, 24, dtype, color)
+
+
+@pytest.mark.parametrize("bent", [False, True])
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_straight_tables_give_what_looking_up_gives(dtype: str, path: str, bent: bool):
+    """A table that is a straight line, which is computed, and one that is so but for one entry, which is not."""
+    lut = STRAIGHT[dtype].copy()
+    if bent:
+        lut[1, 77] += 1
+    frame = _make_frame(PixelFormat.RGB, 90, 70)
+    rgb, _ = reference.letterbox(frame.data, frame.format, 0, 77, 75)
+    out = np.empty((75, 77, 3), dtype)
+    kernels.Letterbox(kernels.Target(out, lut, "RGB"), path).run(frame)
+    np.testing.assert_array_equal(out, reference.through_table(rgb, lut, "RGB"))
+    kernels.Warp(kernels.Target(out, lut, "BGR"), path=path).run(frame, np.eye(2, 3))
+    rgb = reference.warp(frame.data, frame.format, 0, np.eye(2, 3), 1, 0, 77, 75)
+    np.testing.assert_array_equal(out, reference.through_table(rgb, lut, "BGR"))
 
 
 @pytest.mark.parametrize(
