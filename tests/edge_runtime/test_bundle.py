@@ -657,7 +657,7 @@ def test_a_really_full_disk(write, tmp_path):
         "except BundleWriteError as error:\n    print('refused:', error)\n"
     )
     path = write(key=None)
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", code, path, tmp_path / "out.fgb"], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("refused:")

@@ -32,7 +32,7 @@ from facegate_edge.errors import (
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "ed25519.json").read_text())
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def no_passphrase(monkeypatch):
     """No passphrase in the environment."""
     monkeypatch.delenv(_passphrase.PASSPHRASE_VARIABLE, raising=False)
@@ -281,7 +281,7 @@ def test_attack_trust_that_anybody_can_write(tmp_path):
         TrustStore.load(tmp_path)
 
 
-def test_two_keys_of_one_id_are_refused(monkeypatch):
+def test_two_keys_of_one_id_are_refused():
     """A collision of key ids is an error, not a choice."""
     a, b = SigningKey.generate().verify_key, SigningKey.generate().verify_key
     b.key_id = a.key_id
@@ -310,7 +310,7 @@ def test_base64url_has_no_second_spelling(text):
 # --- passphrases ----------------------------------------------------------------------------------
 
 
-def test_the_passphrase_file_comes_before_the_environment(tmp_path, monkeypatch, no_passphrase):
+def test_the_passphrase_file_comes_before_the_environment(tmp_path, monkeypatch):
     """FACEGATE_PASSPHRASE_FILE's first line wins over FACEGATE_PASSPHRASE; without both there is none."""
     assert _passphrase.stored_passphrase() is None
     monkeypatch.setenv("FACEGATE_PASSPHRASE", "from the environment")
@@ -322,7 +322,7 @@ def test_the_passphrase_file_comes_before_the_environment(tmp_path, monkeypatch,
     assert _passphrase.stored_passphrase() == "from the file"
 
 
-def test_unusable_passphrase_files(tmp_path, monkeypatch, no_passphrase):
+def test_unusable_passphrase_files(tmp_path, monkeypatch):
     """A passphrase file that is missing, empty, no text or readable by others is refused."""
     monkeypatch.setenv("FACEGATE_PASSPHRASE_FILE", str(tmp_path / "none"))
     with pytest.raises(KeyPassphraseError):
@@ -342,14 +342,14 @@ def test_unusable_passphrase_files(tmp_path, monkeypatch, no_passphrase):
             _passphrase.stored_passphrase()
 
 
-def test_an_empty_passphrase_variable_is_a_mistake(monkeypatch, no_passphrase):
+def test_an_empty_passphrase_variable_is_a_mistake(monkeypatch):
     """An empty variable is refused rather than taken for no passphrase."""
     monkeypatch.setenv("FACEGATE_PASSPHRASE", "")
     with pytest.raises(KeyPassphraseError):
         _passphrase.stored_passphrase()
 
 
-def test_loading_a_key_asks_only_if_it_must(tmp_path, monkeypatch, no_passphrase):
+def test_loading_a_key_asks_only_if_it_must(tmp_path, monkeypatch):
     """The prompt comes for a protected key without a stored passphrase, and for no other."""
     plain, protected = tmp_path / "plain.pem", tmp_path / "protected.pem"
     key = SigningKey.generate()
@@ -367,7 +367,7 @@ def test_loading_a_key_asks_only_if_it_must(tmp_path, monkeypatch, no_passphrase
     assert len(asked) == 1
 
 
-def test_without_a_terminal_nobody_is_asked(tmp_path, monkeypatch, no_passphrase):
+def test_without_a_terminal_nobody_is_asked(tmp_path, monkeypatch):
     """In a script a missing passphrase is an error, not a prompt that hangs."""
     path = tmp_path / "k.pem"
     SigningKey.generate().save(path, "secret")

@@ -189,7 +189,7 @@ def test_impossible_values_are_refused_by_field(document, path, value):
     with pytest.raises(ManifestError) as caught:
         parse_manifest(encode(put(document, path, value)))
     message = str(caught.value)
-    where = message.split(":")[0]
+    where = message.partition(":")[0]
     # Shapes that contradict each other are told at one of the two; all else at the field or at what holds it.
     related = where.rsplit(".", 1)[0].rsplit("[", 1)[0]
     assert path.startswith(related) or "rows of" in message or message.startswith("the manifest holds")

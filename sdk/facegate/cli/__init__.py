@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -33,6 +33,7 @@ def main(args: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one way o
     arguments = list(sys.argv[1:] if args is None else args)
     # A command that cannot be parsed has not told the output about --json yet, but its caller reads JSON all the same.
     output = Output(json="--json" in arguments)
+    stdout = sys.stdout
     try:
         result = root.main(args=arguments, prog_name="facegate", standalone_mode=False, obj=output)
     except FacegateError as error:
@@ -40,17 +41,16 @@ def main(args: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one way o
     except click.ClickException as error:
         hint = f"see `{error.ctx.command_path} --help`" if isinstance(error, click.UsageError) and error.ctx else ""
         return output.error("UsageError", error.format_message(), hint, USAGE)
-    except click.Abort as error:
-        if isinstance(error.__cause__, EOFError):
+    except (click.Abort, EOFError) as error:
+        # What click makes of both Ctrl-C and the end of input differs between its versions.
+        if isinstance(error, EOFError) or isinstance(error.__cause__ or error.__context__, EOFError):
             return output.error("UsageError", "the input ended at a prompt", "", USAGE)
         return INTERRUPTED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        return _broken_pipe()
     except SystemExit as error:
-        # click leaves so when the reader of a help page goes away
-        return _broken_pipe() if isinstance(error.__context__, BrokenPipeError) else int(error.code or 0)
+        # click leaves so, with another stdout in place, when the reader of the output has gone.
+        return int(error.code or 0) if sys.stdout is stdout else _broken_pipe(stdout)
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback, which may hold paths and values
         if os.environ.get("FACEGATE_TRACEBACK") == "1":
             traceback.print_exc()
@@ -59,7 +59,8 @@ def main(args: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one way o
     return result if isinstance(result, int) else 0
 
 
-def _broken_pipe() -> int:
+def _broken_pipe(stdout: TextIO) -> int:
     """Whoever read the output has gone: say nothing, and keep Python from saying it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.stdout = stdout
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
     return BROKEN_PIPE

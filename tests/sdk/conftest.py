@@ -1,0 +1,177 @@
+"""A gate whose cameras show what a test wants: real bundle, gallery and keys; faces that are made up."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+
+from facegate import Consent, Frame, Gate, Policy, SigningKey
+from facegate_convert._bundle_writer import write_bundle
+from facegate_edge._bundle import open_bundle
+from facegate_edge._keys import TrustStore
+from facegate_edge._liveness import LivenessScore
+from facegate_edge._quality import Quality
+from facegate_edge._values import Face, Template
+
+LENGTH = 128
+GOOD = Quality(60.0, 120.0, 500.0, 128.0, 0.1, 0.1, 0.0, 0.0, 0.0)
+BLURRED = dataclasses.replace(GOOD, sharpness=1.0)
+UNMEASURABLE = dataclasses.replace(GOOD, yaw=float("nan"))
+SIGNER = SigningKey.from_seed(bytes(range(32)))
+DEVICE = SigningKey.from_seed(bytes(range(32, 64)))
+
+
+@dataclass(frozen=True)
+class Person:
+    """A made-up face.
+
+    Attributes:
+        identity: who it is.
+        noise: how far this picture is from the person: 0 is the same template; 0.3 matches, 2 does not (threshold 0.6).
+        quality, live, size: what the pipeline says of it.
+    """
+
+    identity: int
+    noise: float = 0.3
+    quality: Quality = GOOD
+    live: float = 0.99
+    size: float = 120.0
+
+
+class FakePipeline:
+    """Shows scenes instead of looking at pixels; counts what it is asked."""
+
+    def __init__(self, has_liveness: bool = True) -> None:
+        self.space, self.template_length, self.has_liveness = "test-space", LENGTH, has_liveness
+        self.scenes: dict[int, tuple[Person, ...]] = {}
+        self.keep: list[Frame] = []
+        self.calls: list[str] = []
+        self.closed = False
+
+    def show(self, *people: Person) -> Frame:
+        """A frame that shows these people."""
+        frame = Frame(np.zeros((4, 4, 3), np.uint8))
+        self.keep.append(frame)  # an id is unique only as long as its object lives
+        self.scenes[id(frame)] = people
+        return frame
+
+    def detect(self, frame):
+        """Everybody in the scene, side by side."""
+        self.calls.append("detect")
+        return tuple(
+            Face(np.array([i, 0, i + person.size, person.size], np.float32), None, 0.9)
+            for i, person in enumerate(self.scenes[id(frame)])
+        )
+
+    def _person(self, frame, face) -> Person:
+        return self.scenes[id(frame)][int(face.box[0])]
+
+    def measure(self, frame, face):
+        """What the scene says."""
+        self.calls.append("measure")
+        return self._person(frame, face).quality
+
+    def liveness(self, frame, face):
+        """What the scene says."""
+        self.calls.append("liveness")
+        return LivenessScore(self._person(frame, face).live)
+
+    def embed(self, frame, face):
+        """The person's direction and the picture's noise."""
+        self.calls.append("embed")
+        person = self._person(frame, face)
+        base = np.random.default_rng(person.identity).standard_normal(LENGTH)
+        # The noise is another with each frame, and the same with each run.
+        noise = np.random.default_rng(1000 + len(self.keep) * 31 + person.identity).standard_normal(LENGTH)
+        vector = base + person.noise * noise
+        return Template(np.round(vector / np.abs(vector).max() * 127).astype(np.int8), self.space)
+
+    def close(self):
+        """Remember it."""
+        self.closed = True
+
+
+class FakeClock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.moment = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=timezone.utc)
+        self.seconds = 1000.0
+
+    def now(self) -> datetime:
+        """The time of day."""
+        return self.moment
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self.seconds
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.seconds += seconds
+        self.moment += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Time in the test's hand."""
+    return FakeClock()
+
+
+@pytest.fixture
+def pipeline() -> FakePipeline:
+    """A pipeline that sees what the test shows it."""
+    return FakePipeline()
+
+
+@pytest.fixture
+def consent(clock) -> Consent:
+    """A valid consent."""
+    return Consent.to_text("I agree.", purpose="entrance", legal_basis="explicit_consent", given_at=clock.now())
+
+
+@pytest.fixture(scope="session")
+def bundle_path(tmp_path_factory, make_manifest, model_bytes):
+    """A signed bundle with detector, recogniser and liveness."""
+    path = tmp_path_factory.mktemp("bundle") / "all.fgb"
+    write_bundle(path, make_manifest("detector", "recognizer", "liveness"), model_bytes, SIGNER)
+    return path
+
+
+@pytest.fixture
+def bundle(bundle_path):
+    """The opened bundle."""
+    with open_bundle(bundle_path, trust=TrustStore([SIGNER.verify_key])) as opened:
+        yield opened
+
+
+@pytest.fixture
+def make_gate(bundle, clock, pipeline):
+    """Makes gates of the fake pipeline, closed when the test is over."""
+    gates = []
+
+    def make(policy: Policy | None = None, **changes) -> Gate:
+        arguments = {"device_id": "door-1", "clock": clock, "pipeline": pipeline} | changes
+        gate = Gate(arguments.pop("bundle", bundle), policy or Policy(), DEVICE, **arguments)
+        gates.append(gate)
+        return gate
+
+    yield make
+    for gate in gates:
+        gate.close()
+
+
+@pytest.fixture
+def device_key():
+    """The public key of the gates' device."""
+    return DEVICE.verify_key
+
+
+@pytest.fixture
+def faces():
+    """The made-up faces' module contents, for tests that show people."""
+    return Person, BLURRED, UNMEASURABLE

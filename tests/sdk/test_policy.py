@@ -1,0 +1,103 @@
+"""Policies: rules as values, refused if they cannot be meant, named by what they say."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from facegate import Policy, QualityGate
+from facegate._lockout import Lockout
+from facegate.errors import PolicyError
+
+
+@pytest.mark.parametrize(
+    ("fmr", "threshold", "expected"),
+    [
+        (1e-3, None, 0.5),
+        (1e-4, None, 0.6),
+        (5e-4, None, 0.6),
+        (0.1, None, 0.5),
+        (1e-4, 0.42, 0.42),
+        (1e-9, -1.0, -1.0),
+    ],
+)
+def test_the_threshold_is_the_loosest_that_keeps_the_rate(make_manifest, fmr, threshold, expected):
+    """Of the bundle's operating points (1e-3: 0.5, 1e-4: 0.6) the loosest that keeps the FMR; or the policy's own."""
+    assert Policy(fmr=fmr, threshold=threshold).threshold_for(make_manifest()) == expected
+
+
+def test_a_rate_that_was_not_measured_is_refused(make_manifest):
+    """The advice names the rates that were measured, or says that none was."""
+    with pytest.raises(PolicyError) as caught:
+        Policy(fmr=1e-5).threshold_for(make_manifest())
+    assert "0.0001, 0.001" in caught.value.hint
+    with pytest.raises(PolicyError) as caught:
+        Policy().threshold_for(make_manifest(operating_points=()))
+    assert "never evaluated" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fmr": 0},
+        {"fmr": 1},
+        {"fmr": -1e-4},
+        {"fmr": float("nan")},
+        {"threshold": 1.1},
+        {"threshold": float("nan")},
+        {"max_attempts": -1},
+        {"max_attempts": 2.5},
+        {"lockout_seconds": 0},
+        {"lockout_seconds": float("inf")},
+        {"lockout_seconds": 100, "max_lockout_seconds": 50},
+        {"max_lockout_seconds": float("nan")},
+        {"require_liveness": True},
+        {"live_at": 0.9},
+        {"require_liveness": True, "live_at": 0.5, "spoof_at": 0.5},
+        {"require_liveness": True, "live_at": 1.5, "spoof_at": 0.5},
+        {"quality": QualityGate(min_sharpness=float("nan"))},
+    ],
+)
+def test_rules_that_cannot_be_meant_are_refused(changes):
+    """A value out of range is refused when the policy is made."""
+    with pytest.raises(PolicyError):
+        Policy(**changes)
+
+
+def test_equal_rules_have_equal_ids():
+    """The id is a function of the rules: each rule changes it."""
+    assert Policy().id == Policy(quality=QualityGate()).id
+    changes = [
+        {"fmr": 1e-3},
+        {"threshold": 0.5},
+        {"quality": QualityGate(min_sharpness=31.0)},
+        {"one_face_only": False},
+        {"require_liveness": True, "live_at": 0.9, "spoof_at": 0.1},
+        {"max_attempts": 4},
+        {"lockout_seconds": 31.0},
+        {"max_lockout_seconds": 60.0},
+    ]
+    ids = {Policy(**c).id for c in changes} | {Policy().id}
+    assert len(ids) == len(changes) + 1
+    assert {name for c in changes for name in c} == {f.name for f in dataclasses.fields(Policy)}
+
+
+def test_policies_are_frozen():
+    """Rules do not change under a gate's hands."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Policy().fmr = 0.5
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"), [(4, 0), (5, 30), (6, 60), (7, 120), (10, 960), (12, 3600), (5000, 3600)]
+)
+def test_lock_outs_double_up_to_a_limit(failures, seconds):
+    """Five failures lock for 30 s, each further one for twice as long, never longer than the limit."""
+    lockout = Lockout(Policy())
+    for _ in range(failures):
+        lockout.failed("alice", 100.0)
+    assert lockout.locked("alice", 100.0) == (seconds > 0)
+    assert lockout.locked("alice", 100.0 + seconds - 0.001) == (seconds > 0)
+    assert not lockout.locked("alice", 100.0 + seconds)
+    assert not lockout.locked("bob", 100.0)
