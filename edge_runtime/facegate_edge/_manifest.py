@@ -172,7 +172,8 @@ class OperatingPoint:
         fmr_upper: upper end of the 95 % interval of the FMR measured at it.
         fnmr, fnmr_low, fnmr_high: false non-match rate and its 95 % interval.
         genuine, impostor: number of comparisons behind the figures.
-        dataset: fingerprint of the dataset (sha256 hex).
+        dataset: fingerprint of the dataset (sha256 hex); "" for a threshold that was stated and not measured: then there
+            are no comparisons, `fmr_upper` and `fnmr` are 1 and the interval is 0..1.
     """
 
     fmr: float

@@ -247,6 +247,11 @@ def _check_point(point: OperatingPoint, path: str) -> None:
     for field in ("fmr_upper", "fnmr", "fnmr_low", "fnmr_high"):
         _require(0 <= getattr(point, field) <= 1, f"{path}.{field}", "a rate is 0 to 1")
     _require(point.fnmr_low <= point.fnmr <= point.fnmr_high, f"{path}.fnmr", "this is outside its own interval")
+    if not point.dataset:
+        # Stated by somebody, not measured: then it must claim nothing but that.
+        claims = (point.genuine, point.impostor, point.fmr_upper, point.fnmr_low, point.fnmr_high)
+        _require(claims == (0, 0, 1.0, 0.0, 1.0), f"{path}.dataset", "figures without a dataset are no measurement")
+        return
     for field in ("genuine", "impostor"):
         _require(getattr(point, field) >= 1, f"{path}.{field}", "a rate without comparisons is no measurement")
     _match(_SHA256, point.dataset, f"{path}.dataset")
