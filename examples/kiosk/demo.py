@@ -1,0 +1,228 @@
+"""From ONNX files and photographs to the signed decisions that would leave a kiosk.
+
+Every step is what a maker of kiosks does: the build host's work through the `facegate` command line, the device's
+through the SDK. Run it with `make demo`, or by hand with MODELS and FACES naming two folders. Nothing but bundles and
+a key is written, to demo-out/; people, photographs and templates stay in memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import facegate
+
+OUT = Path("demo-out")
+FMR = 0.001
+IMAGES = {".jpg", ".jpeg", ".png"}
+ADVICE = """\
+The demo needs real models and photographs, which are not part of the project (they have licences of their own).
+
+  MODELS  a folder with a YuNet detector (any file yunet*320*.onnx) and a 112x112 recogniser (mobilefacenet*.onnx),
+          in subfolders or not; both are public, see docs/convert.md
+  FACES   a folder with people in train/<person>/*.jpg (two photographs each or more), strangers in any other folder,
+          pictures without a face in no-face/, and pairs.csv or master.csv (file_x, file_y, Decision) beside photographs
+          for the threshold
+
+  make demo MODELS=/path/to/models FACES=/path/to/faces
+"""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A photograph, and the outcomes that are right for it: None where nobody can say."""
+
+    path: Path
+    kind: str
+    right: frozenset[str] | None
+
+
+def run(*arguments: str) -> dict:
+    """Run a facegate command as a person would, show it, and give back what it reports."""
+    print(f"$ facegate {' '.join(arguments)}", flush=True)
+    done = subprocess.run(  # noqa: S603 - our own command with our own arguments
+        [str(Path(sys.executable).with_name("facegate")), *arguments, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    found = json.loads(done.stdout)
+    if "error" in found:
+        raise SystemExit(f"{found['error']['message']}\n{found['error']['hint']}")
+    return found
+
+
+def images(folder: Path) -> list[Path]:
+    """The photographs of a folder, sorted."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGES) if folder.is_dir() else []
+
+
+def first(folder: Path, pattern: str) -> Path:
+    """The one file that matches, or advice."""
+    found = sorted(folder.rglob(pattern))
+    if not found:
+        raise SystemExit(f"no {pattern} in {folder}\n\n{ADVICE}")
+    return found[0]
+
+
+def sort_faces(faces: Path) -> tuple[dict[str, list[Path]], list[Probe], Path]:
+    """People to enroll (first photograph of each), probes with their right answers, and the file of labelled pairs."""
+    people = {p.name: images(p) for train in sorted(faces.rglob("train")) for p in sorted(train.iterdir()) if images(p)}
+    pairs = next((p for name in ("pairs.csv", "master.csv") for p in sorted(faces.rglob(name))), None)
+    if not people or pairs is None:
+        raise SystemExit(f"{faces} holds no people or no labelled pairs\n\n{ADVICE}")
+    enrolled = {name: photos[:1] for name, photos in people.items()}
+    seen = {digest(photo) for photos in enrolled.values() for photo in photos}
+    probes = [
+        Probe(photo, "another photograph of an enrolled person", frozenset({f"match {name}"}))
+        for name, photos in people.items()
+        for photo in photos[1:]
+    ]
+    stranger = frozenset({"no_match below_threshold", "rejected several_faces", "rejected low_quality"})
+    probes += [Probe(photo, "a stranger", stranger) for photo in images(pairs.parent)]
+    nobody = frozenset({"rejected no_face"})
+    probes += [Probe(photo, "no face in it", nobody) for d in sorted(faces.rglob("no-face")) for photo in images(d)]
+    known = {pairs.parent, *(photos[0].parent for photos in people.values()), *faces.rglob("no-face")}
+    for folder in sorted({p.parent for p in faces.rglob("*") if p.suffix.lower() in IMAGES} - known):
+        if "spoof" not in folder.parts:
+            probes += [Probe(photo, "unlabelled", None) for photo in images(folder)]
+    return enrolled, [p for p in probes if digest(p.path) not in seen], pairs
+
+
+def digest(path: Path) -> str:
+    """Two files of the same bytes are one photograph."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def answer(decision: facegate.Decision) -> str:
+    """A decision in two words: the outcome, and the person or the first reason."""
+    return f"{decision.outcome} {decision.subject or decision.reasons[0]}"
+
+
+def build(models: Path, pairs: Path) -> None:
+    """Two ONNX files become one signed bundle, with a threshold measured on labelled pairs."""
+    for old in ("maker.key", "maker.key.pub", "detector.fgb", "recognizer.fgb", "door.fgb"):
+        (OUT / old).unlink(missing_ok=True)
+    run("keys", "new", "--output", str(OUT / "maker.key"), "--no-passphrase")
+    detector, recognizer = first(models, "yunet_n*320*.onnx"), first(models, "mobilefacenet_dyn*.onnx")
+    common = (
+        "--precision",
+        "int8",
+        "--calibration",
+        str(pairs.parent),
+        "--licence",
+        "Apache-2.0",
+        "--commercial-use",
+        "yes",
+    )
+    report(run("convert", str(detector), *common, "--output", str(OUT / "detector.fgb")))
+    # The normalisation of this recogniser is outside its graph: nobody can see it there, so we say it.
+    report(
+        run(
+            *("convert", str(recognizer), *common, "--output", str(OUT / "recognizer.fgb")),
+            *("--preprocess", "imagenet", "--detector", str(OUT / "detector.fgb")),
+        )
+    )
+    built = run(
+        *("bundle", "build", str(OUT / "detector.fgb"), str(OUT / "recognizer.fgb"), "--output", str(OUT / "door.fgb")),
+        *("--name", "door", "--version", "1.0.0", "--intended-use", "show what Facegate does"),
+        *("--pairs", str(pairs), "--images", str(pairs.parent), "--fmr", str(FMR), "--key", str(OUT / "maker.key")),
+    )
+    point = built["operating_points"][0]
+    print(f"  signed by {built['signed_by']}")
+    print(f"  threshold {point['threshold']:.3f}: the lowest that keeps an FMR of {FMR:g} on labelled photographs;")
+    print(f"  {point['impostor']} pairs of two people show an FMR below {point['fmr_upper']:.2%} (95 %),")
+    print(f"  {point['genuine']} pairs of one person an FNMR of {point['fnmr']:.1%}\n")
+
+
+def report(converted: dict) -> None:
+    """What a conversion cost, in a line or two."""
+    found = converted["report"]
+    worst = min(figures["cosine_p50"] for figures in found["parity"].values())
+    print(
+        f"  {found['family']} {found['role']}: {found['size_source'] / 1e6:.2f} MB -> {found['size'] / 1e6:.2f} MB, "
+        f"cosine to the ONNX model {worst:.4f} (its worst output, median over {found['inputs']})"
+    )
+
+
+def decide(enrolled: dict[str, list[Path]], probes: list[Probe]) -> tuple[list[tuple[Probe, facegate.Decision]], str]:
+    """Enroll and recognise, as a device does: everything in memory. Returns the decisions and one as it is sent."""
+    trust = facegate.TrustStore.load(OUT / "maker.key.pub")
+    device = facegate.SigningKey.generate()
+    # A kiosk that is shown dozens of strangers in a row would lock itself; here that is the point of the exercise.
+    policy = facegate.Policy(fmr=FMR, max_attempts=0)
+    consent = facegate.Consent.to_text(
+        "Photographs of a public collection, compared in memory.",
+        purpose="demonstration",
+        legal_basis="demonstration",
+        given_at=datetime.now(timezone.utc),
+    )
+    decisions, sent = [], ""
+    with (
+        facegate.open_bundle(OUT / "door.fgb", trust=trust) as bundle,
+        facegate.Gate(bundle, policy, device, device_id="kiosk-1", demonstration=True) as gate,
+    ):
+        for name, photos in enrolled.items():
+            result = gate.enroll(name, [facegate.load_image(photo) for photo in photos], consent)
+            print(f"  {name}: {result.templates} template(s)" + ("" if result.enrolled else f", {result.frames[0]}"))
+        print()
+        for probe in probes:
+            signed = gate.identify(facegate.load_image(probe.path))
+            # What a receiver does: nothing is believed that the device's key has not signed.
+            decision = facegate.verify_decision(signed.jws, [device.verify_key])
+            decisions.append((probe, decision))
+            sent = signed.jws if decision.outcome == "match" or not sent else sent
+    return decisions, sent
+
+
+def main() -> int:
+    """Run the demo; 0 if every labelled decision was right."""
+    models, faces = Path(os.environ.get("MODELS", "../shared/models")), Path(os.environ.get("FACES", "../shared/faces"))
+    for folder in (models, faces):
+        if not folder.is_dir():
+            raise SystemExit(f"there is no folder {folder}\n\n{ADVICE}")
+    OUT.mkdir(exist_ok=True)
+    enrolled, probes, pairs = sort_faces(faces)
+    print("== The maker's PC: ONNX models in, a signed bundle out")
+    build(models, pairs)
+    print("== The device: people are enrolled in memory, with their consent; frames come in, decisions go out")
+    started = time.monotonic()
+    decisions, sent = decide(enrolled, probes)
+    spent = time.monotonic() - started
+    wrong = 0
+    for kind in dict.fromkeys(probe.kind for probe in probes):
+        rows = [(probe, decision) for probe, decision in decisions if probe.kind == kind]
+        counts = Counter(decision.outcome + "".join(f" ({r})" for r in decision.reasons) for _, decision in rows)
+        judged = [(p, d) for p, d in rows if p.right is not None]
+        right = [d for p, d in judged if answer(d) in p.right]
+        wrong += len(judged) - len(right)
+        verdict = f"{len(right)} of {len(judged)} right" if judged else "nobody says what is right"
+        print(f"  {kind}: {verdict}")
+        for outcome, count in counts.most_common():
+            print(f"    {count:3d} {outcome}")
+        for probe, decision in judged:
+            if answer(decision) not in probe.right:
+                print(f"    wrong: {probe.path.name}: {answer(decision)}")
+    labelled = sum(p.right is not None for p in probes)
+    print(
+        f"\n{labelled - wrong} of {labelled} labelled decisions are right; {len(probes)} photographs in {spent:.1f} s\n"
+    )
+    print("One decision, as it leaves the device (JWS, EdDSA):\n")
+    print(sent)
+    payload = sent.split(".")[1]
+    print("\nand all that is in it:\n")
+    print(json.dumps(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))), indent=2))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
