@@ -241,7 +241,8 @@ def show(result):
             print(f"  {name:20s} {' '.join(cells)}")
         for name, a in found["agreement"].items():
             print(
-                f"  {name}: found {a['found']} of {a['faces']}, IoU median {a['iou_median']:.3f} min {a['iou_min']:.3f}, "
+                f"  {name}: found {a['found']} of {a['faces']}, "
+                f"IoU median {a['iou_median']:.3f} min {a['iou_min']:.3f}, "
                 f"cosine median {a['cosine_median']:.5f} min {a['cosine_min']:.5f}"
             )
         yunet = found["yunet"]
