@@ -13,7 +13,7 @@ from facegate.errors import PolicyError
 from facegate_edge._quality import QualityGate
 
 if TYPE_CHECKING:
-    from facegate_edge._manifest import Manifest
+    from facegate_edge._manifest import Manifest, OperatingPoint
 
 __all__ = ["Policy"]
 
@@ -74,21 +74,30 @@ class Policy:
         text = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
+    def operating_point(self, manifest: Manifest) -> OperatingPoint | None:
+        """The operating point that gives the threshold; None if there is none, or `threshold` takes its place."""
+        if self.threshold is not None:
+            return None
+        kept = [point for point in manifest.operating_points if point.fmr <= self.fmr]
+        return max(kept, key=lambda point: (bool(point.dataset), point.fmr), default=None)
+
     def threshold_for(self, manifest: Manifest) -> float:
         """The similarity from which on two templates match.
+
+        Operating points that were measured come before those that were only stated (see `OperatingPoint.dataset`).
 
         Raises:
             PolicyError: no operating point of the bundle keeps `fmr`.
         """
         if self.threshold is not None:
             return self.threshold
-        points = [point for point in manifest.operating_points if point.fmr <= self.fmr]
-        if points:
-            return max(points, key=lambda point: point.fmr).threshold
+        point = self.operating_point(manifest)
+        if point is not None:
+            return point.threshold
         offered = ", ".join(f"{point.fmr:g}" for point in sorted(manifest.operating_points, key=lambda p: p.fmr))
         raise PolicyError(
             f"the bundle has no operating point for an FMR of {self.fmr:g}",
-            hint=f"it was measured at {offered}: ask for one of these, or evaluate it on more data"
+            hint=f"it has {offered}: ask for one of these, or evaluate it on more data"
             if offered
             else "it was never evaluated: build it with operating points, or set a threshold yourself",
         )

@@ -9,6 +9,7 @@ import pytest
 from facegate import Policy, QualityGate
 from facegate._lockout import Lockout
 from facegate.errors import PolicyError
+from facegate_edge._manifest import OperatingPoint
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,15 @@ from facegate.errors import PolicyError
 def test_the_threshold_is_the_loosest_that_keeps_the_rate(make_manifest, fmr, threshold, expected):
     """Of the bundle's operating points (1e-3: 0.5, 1e-4: 0.6) the loosest that keeps the FMR; or the policy's own."""
     assert Policy(fmr=fmr, threshold=threshold).threshold_for(make_manifest()) == expected
+
+
+def test_measured_thresholds_come_before_stated_ones(make_manifest):
+    """A threshold that somebody only stated is used if none that was measured keeps the rate."""
+    measured, strict = make_manifest().operating_points
+    stated = OperatingPoint(5e-4, 0.1, 1.0, 1.0, 0.0, 1.0, 0, 0, "")
+    manifest = make_manifest(operating_points=(measured, stated, strict))
+    assert Policy(fmr=6e-4).threshold_for(manifest) == strict.threshold
+    assert Policy(fmr=6e-4).threshold_for(make_manifest(operating_points=(measured, stated))) == 0.1
 
 
 def test_a_rate_that_was_not_measured_is_refused(make_manifest):

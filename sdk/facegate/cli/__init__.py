@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -53,6 +52,8 @@ def main(args: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one way o
         return int(error.code or 0) if sys.stdout is stdout else _broken_pipe(stdout)
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback, which may hold paths and values
         if os.environ.get("FACEGATE_TRACEBACK") == "1":
+            import traceback  # noqa: PLC0415 - for bugs only
+
             traceback.print_exc()
         hint = "please report it; FACEGATE_TRACEBACK=1 shows where it happened"
         return output.error("InternalError", f"a bug in facegate ({type(error).__name__})", hint, BUG)

@@ -76,6 +76,8 @@ def _describe(bundle: Bundle, manifest: Manifest) -> str:
     ]
     points = [
         (f"{p.fmr:g}", f"{p.threshold:.4f}", f"{p.fnmr:.4f}", f"{p.fnmr_low:.4f}-{p.fnmr_high:.4f}", f"{p.fmr_upper:g}")
+        if p.dataset
+        else (f"{p.fmr:g}", f"{p.threshold:.4f}", "stated, not measured", "", "")
         for p in manifest.operating_points
     ]
     if points:

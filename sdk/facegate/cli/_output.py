@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,8 @@ class Output:
     def emit(self, data: Mapping[str, object], text: str | Callable[[], str] = "") -> None:
         """Give the command's result: `data` as one line of JSON, or `text`."""
         if self.json:
+            import json  # noqa: PLC0415 - text needs none of it
+
             shown = json.dumps(data, ensure_ascii=True, allow_nan=False)
         else:
             shown = text if isinstance(text, str) else text()

@@ -70,6 +70,9 @@ def try_(
         open_trusted(bundle, trust, development=development) as opened,
         Gate(opened, policy, device, device_id="try", demonstration=True) as gate,
     ):
+        point = policy.operating_point(opened.manifest)
+        if point is not None and not point.dataset:
+            output.progress(f"the threshold for an FMR of {point.fmr:g} is stated in the bundle, not measured")
         enrolled = [_enroll(output, gate, name, files) for name, files in wanted.items()]
         decisions = [(file, _decide(gate, claimed, file)) for probe in probes for file in _photographs(probe)]
     output.emit(
