@@ -19,6 +19,7 @@ SOURCES = ("pixels.c", "faces.c", "search.c", "quality.c")
 flags = [
     "-std=c11",
     "-O3",
+    "-g0",
     "-fvisibility=hidden",
     "-ffp-contract=off",  # an FMA would round differently from machine to machine
     "-fno-math-errno",

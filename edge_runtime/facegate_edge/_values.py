@@ -38,8 +38,8 @@ class Frame:
 
     Attributes:
         data: uint8, C-contiguous; RGB and BGR (H, W, 3), GRAY (H, W), YUYV (H, W, 2) with W even,
-            NV12 and NV21 (H * 3 // 2, W) with H and W even: the Y plane, then the interleaved chroma plane (BT.601,
-            full range for decoded images' JPEG convention is not assumed: video range).
+            NV12 and NV21 (H * 3 // 2, W) with H and W even: the Y plane, then the interleaved chroma plane. YUV is
+            BT.601 in video range (Y 16..235, U and V 16..240), as cameras and video decoders give it.
         format: the layout of `data`.
         rotation: degrees, clockwise, by which the stored image must be turned to be upright: 0, 90, 180 or 270.
     """
