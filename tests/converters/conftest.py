@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from facegate_convert import load_graph, lower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,9 +30,6 @@ def _build(
     dtypes: Mapping[str, int] | None = None,
 ) -> bytes:
     """An ONNX model's bytes; nodes from onnx.helper, inputs as shapes, weights as arrays."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
     kinds = dtypes or {}
     graph = helper.make_graph(
         list(nodes),
@@ -43,7 +44,7 @@ def _build(
 
 
 def _reference(model: bytes, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    import onnxruntime
+    import onnxruntime  # noqa: PLC0415 - the one place that needs it
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -56,7 +57,7 @@ def _reference(model: bytes, feeds: Mapping[str, np.ndarray]) -> dict[str, np.nd
 
 def _run(lowered: LoweredModel, feeds: Mapping[str, np.ndarray], *, delegate: bool = True) -> dict[str, np.ndarray]:
     """Outputs by ONNX name, in the lowered model's layout."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: PLC0415 - heavy, only when it runs
 
     kind = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = Interpreter(model_content=lowered.model, num_threads=1, experimental_op_resolver_type=kind)
@@ -107,7 +108,6 @@ def difference() -> Callable[..., float]:
 @pytest.fixture(scope="session")
 def check() -> Callable[..., LoweredModel]:
     """Lowers a model, runs it and onnxruntime on the same input, asserts that they agree, and returns the lowering."""
-    from facegate_convert import load_graph, lower
 
     def checked(
         model: bytes,

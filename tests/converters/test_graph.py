@@ -204,9 +204,16 @@ def test_a_file_that_is_not_there_or_a_folder_is_refused(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"PK\x03\x04 a zip archive", b"\x89PNG\r\n\x1a\n", b"hello world, this is text\n" * 9, b"\x00" * 64, b"\xff" * 64,
-     b"\x20\x00\x00\x00TFL3"],
-)  # fmt: skip
+    [
+        b"",
+        b"PK\x03\x04 a zip archive",
+        b"\x89PNG\r\n\x1a\n",
+        b"hello world, this is text\n" * 9,
+        b"\x00" * 64,
+        b"\xff" * 64,
+        b"\x20\x00\x00\x00TFL3",
+    ],
+)
 def test_what_is_not_onnx_is_refused_as_such(data: bytes) -> None:
     """Empty files, archives, images, text, zeros, other models."""
     with pytest.raises(errors.NotOnnxError) as caught:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +17,12 @@ from onnx import helper
 
 import facegate_convert
 from facegate_convert import load_graph, lower
+from facegate_convert._lower._flatbuffer import schema
 from facegate_convert.errors import ConvertError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 # file, input size for models that leave it open, (mean, scale) of the input.
 MODELS = [
@@ -45,7 +47,7 @@ MAX_RSS_KIB = 400 * 1024
 
 def partitions(lowered: Any) -> tuple[int, bool]:
     """How many pieces of the graph XNNPACK takes, and whether they reach from the inputs to the outputs."""
-    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - heavy, only when it runs
 
     interpreter = Interpreter(model_content=lowered.model, num_threads=1)
     interpreter.allocate_tensors()
@@ -172,8 +174,6 @@ def test_the_same_file_gives_the_same_bytes_in_every_process(
         "graph = load_graph(Path(sys.argv[1]), input_size=size and tuple(size))\n"
         "print(hashlib.sha256(lower(graph).model).hexdigest())"
     )
-    import hashlib
-
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PYTHONHASHSEED": "77"}
     arguments = [sys.executable, "-c", program, str(path), json.dumps(size)]
     done = subprocess.run(arguments, capture_output=True, check=True, text=True, env=environment)  # noqa: S603 - our own
@@ -411,8 +411,6 @@ def test_the_model_is_saved_whole_and_for_its_owner_only(tmp_path: Path, onnx_mo
 
 def test_weights_are_aligned_to_16_bytes(shared: Path) -> None:
     """Buffers start at multiples of 16 in the file, so that weights can be used where they lie."""
-    from facegate_convert._lower._flatbuffer import schema
-
     data = lower(load_graph(shared / "models" / MODELS[1][0])).model
     model = schema().Model.GetRootAs(data, 0)
     assert model.BuffersLength() > 100

@@ -34,12 +34,9 @@ def fold_affine(b: Builder, outputs: list[str]) -> None:
     producers: dict[str, int] = {}
     result: list[Node | None] = []
     for node in b.nodes:
-        current: Node | None = _resolved(node, b)
+        current = _resolved(node, b)
         folded = _into_producer(b, current, result, producers, uses, outputs)
-        if folded is None:
-            current = _into_gemm(b, current, result, producers, uses)
-        else:
-            current = folded
+        current = folded or _into_gemm(b, current, result, producers, uses)
         for name in current.outputs:
             producers[name] = len(result)
         result.append(current)
@@ -75,7 +72,9 @@ def _into_producer(
     return None
 
 
-def _scale_and_shift(b: Builder, node: Node, place: int, axis: int) -> tuple[Vector, Vector] | None:
+def _scale_and_shift(  # noqa: PLR0911 - one case a line
+    b: Builder, node: Node, place: int, axis: int
+) -> tuple[Vector, Vector] | None:
     """What `node` does to its input number `place`, for each index on `axis`; None if that is no such thing."""
     x = node.inputs[place]
     rank, channels = len(b.shapes[x]), b.shapes[x][axis]
@@ -86,10 +85,10 @@ def _scale_and_shift(b: Builder, node: Node, place: int, axis: int) -> tuple[Vec
     other = b.constant(node.inputs[1 - place])
     if other is None or b.shapes[node.outputs[0]] != b.shapes[x]:
         return None
-    padded = np.asarray(other, np.float64).reshape((1,) * (rank - other.ndim) + other.shape)
-    if any(d != 1 for i, d in enumerate(padded.shape) if i != axis):
+    shape = (1,) * (rank - other.ndim) + other.shape
+    if any(d != 1 for i, d in enumerate(shape) if i != axis):
         return None
-    vector = np.broadcast_to(padded.reshape(-1), (channels,))
+    vector = np.broadcast_to(np.asarray(other, np.float64).reshape(-1), (channels,))
     if node.op == "Add":
         return one, vector
     if node.op == "Sub":

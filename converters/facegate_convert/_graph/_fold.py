@@ -22,7 +22,19 @@ if TYPE_CHECKING:
 # A folded constant is a shape or a weight; what is larger than this is a mistake or an attack on the build host.
 MAX_ELEMENTS = 64 * 2**20
 
-_CAST = {1: np.float32, 2: np.uint8, 3: np.int8, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_, 10: np.float32, 11: np.float64, 16: np.float32}  # fmt: skip
+# ONNX element type -> numpy type; half types are computed as float32.
+_CAST: dict[int, Any] = {
+    1: np.float32,
+    2: np.uint8,
+    3: np.int8,
+    5: np.int16,
+    6: np.int32,
+    7: np.int64,
+    9: np.bool_,
+    10: np.float32,
+    11: np.float64,
+    16: np.float32,
+}
 
 
 def fold(node: OnnxNode, arrays: Sequence[Array | None]) -> list[Array] | None:
@@ -174,12 +186,12 @@ def _constant(node: OnnxNode) -> Array:
             return np.asarray(value)
         if key.startswith("value_") and "string" not in key:
             return np.asarray(value, np.int64 if "int" in key else np.float32)
-    node.refuse("it holds neither a tensor nor numbers")
+    return node.refuse("it holds neither a tensor nor numbers")
 
 
 def _constant_of_shape(node: OnnxNode, shape: Array) -> Array:
     value = np.asarray(node.attribute("value", np.zeros(1, np.float32)))
-    return np.full(_limited(node, shape.reshape(-1)), value.reshape(-1)[0], value.dtype)
+    return np.full(_limited(node, shape.reshape(-1).tolist()), value.reshape(-1)[0], value.dtype)
 
 
 def _range(node: OnnxNode, start: Array, limit: Array, delta: Array) -> Array:

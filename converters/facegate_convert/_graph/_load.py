@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from facegate_convert._graph._builder import Array
+
 _RULES = {**_rules_math.RULES, **_rules_neural.RULES, **_rules_tensor.RULES}
 _IMAGE_RANK = 4
 _MAX_CHANNELS = 4
@@ -82,7 +84,7 @@ def load_graph(source: Path | bytes, *, input_size: tuple[int, int] | None = Non
     )
 
 
-def _single(array: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _single(array: Array) -> Array:
     return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
@@ -101,7 +103,7 @@ def _inputs(graph: onnx.GraphProto, b: Builder, size: tuple[int, int] | None) ->
     """The model's inputs with every dimension known, and whether `size` was what filled one."""
     if size is not None and min(size) < 1:
         raise InputSizeError(f"an input of {size[0]}x{size[1]} has no pixels", hint="give width and height in pixels")
-    values, sized, image = [], False, False
+    values, ranks, sized = [], set(), False
     for info in graph.input:
         if info.name in b.constants:
             continue
@@ -111,29 +113,9 @@ def _inputs(graph: onnx.GraphProto, b: Builder, size: tuple[int, int] | None) ->
                 f"input {info.name!r} has no shape", hint="export the model with a shape for each input"
             )
         dims = [int(d.dim_value) if d.HasField("dim_value") and d.dim_value > 0 else None for d in tensor.shape.dim]
-        open_size = len(dims) == _IMAGE_RANK and None in dims[2:]
-        shape = list(dims)
-        if shape and shape[0] is None:
-            shape[0] = 1
+        shape = [1, *dims[1:]] if dims and dims[0] is None else list(dims)
         if len(dims) == _IMAGE_RANK:
-            image = True
-            first = 1 if _channels_last(dims) else 2
-            open_size = None in dims[first : first + 2]
-            if size is not None:
-                wanted = (size[1], size[0])
-                fixed = dims[first : first + 2]
-                if any(f not in (None, w) for f, w in zip(fixed, wanted, strict=True)):
-                    raise InputSizeError(
-                        f"input {info.name!r} is fixed at {fixed[1] or '?'}x{fixed[0] or '?'}, not {size[0]}x{size[1]}",
-                        hint="leave the input size out, or export the model with open height and width",
-                    )
-                shape[first : first + 2] = wanted
-                sized = sized or open_size
-            elif open_size:
-                raise DynamicShapeError(
-                    f"input {info.name!r} leaves height and width open",
-                    hint="name them with input_size=(width, height), on the command line --input-size WIDTHxHEIGHT",
-                )
+            sized = _fill_size(info.name, shape, size) or sized
         known = [d for d in shape if d is not None]
         if len(known) != len(shape):
             raise DynamicShapeError(
@@ -143,11 +125,32 @@ def _inputs(graph: onnx.GraphProto, b: Builder, size: tuple[int, int] | None) ->
             )
         values.append(Value(info.name, tuple(known), dtype_name(tensor.elem_type, f"input {info.name!r}")))
         b.declare(info.name, known, values[-1].dtype)
+        ranks.add(len(known))
     if not values:
         raise InvalidGraphError("the model has no inputs", hint="export it again; everything in it is constant")
-    if size is not None and not image:
+    if size is not None and _IMAGE_RANK not in ranks:
         raise InputSizeError("the model has no image input whose size could be set", hint="leave the input size out")
     return values, sized
+
+
+def _fill_size(name: str, shape: list[int | None], size: tuple[int, int] | None) -> bool:
+    """Fill height and width of an image input in place where they are open; whether any was."""
+    first = 1 if _channels_last(shape) else 2
+    height, width = shape[first : first + 2]
+    if size is None:
+        if height is None or width is None:
+            raise DynamicShapeError(
+                f"input {name!r} leaves height and width open",
+                hint="name them with input_size=(width, height), on the command line --input-size WIDTHxHEIGHT",
+            )
+        return False
+    if width not in (None, size[0]) or height not in (None, size[1]):
+        raise InputSizeError(
+            f"input {name!r} is fixed at {width or '?'}x{height or '?'}, not {size[0]}x{size[1]}",
+            hint="leave the input size out, or export the model with open height and width",
+        )
+    shape[first : first + 2] = size[1], size[0]
+    return height is None or width is None
 
 
 def _channels_last(dims: list[int | None]) -> bool:
@@ -157,31 +160,14 @@ def _channels_last(dims: list[int | None]) -> bool:
 
 
 def _import_node(b: Builder, proto: onnx.NodeProto, number: int, directory: Path | None) -> None:
+    """Bring one ONNX node into the canonical graph: folded, or by its operator's rule."""
     name = proto.name or next((o for o in proto.output if o), f"node {number}")
     outputs = list(proto.output)
     while outputs and not outputs[-1]:
         outputs.pop()
-    node = OnnxNode(
-        proto.op_type,
-        name,
-        [b.resolve(i) for i in proto.input],
-        outputs,
-        attributes_of(proto, directory),
-        b.opset,
-    )
-    if proto.domain not in ("", "ai.onnx"):
-        raise UnsupportedOperatorError(
-            f"{proto.domain}::{proto.op_type}",
-            name,
-            "it belongs to no standard operator set",
-            hint="export the model without runtime-specific optimisation or custom operators",
-        )
-    for value in node.inputs:
-        if value and value not in b.shapes:
-            node.invalid(f"its input {value!r} is computed nowhere before it")
-    for value in outputs:
-        if value in b.shapes or value in b.aliases:
-            node.invalid(f"its output {value!r} is computed twice")
+    inputs = [b.resolve(i) for i in proto.input]
+    node = OnnxNode(proto.op_type, name, inputs, outputs, attributes_of(proto, directory), b.opset)
+    _check_node(b, node, proto.domain)
     arrays = [b.constant(i) if i else None for i in node.inputs]
     if all(a is not None or not i for a, i in zip(arrays, node.inputs, strict=True)):
         results = fold(node, arrays)
@@ -196,9 +182,26 @@ def _import_node(b: Builder, proto: onnx.NodeProto, number: int, directory: Path
             "the converter does not know it" + (" outside shape computations" if node.op in FOLDED else ""),
             f"replace it before export by operators the converter knows: {', '.join(sorted(_RULES))}",
         )
-    if not node.inputs or not node.inputs[0]:
+    if not node.input(0):
         node.invalid("its first input is missing")
     rule(b, node)
+
+
+def _check_node(b: Builder, node: OnnxNode, domain: str) -> None:
+    """A standard operator whose inputs exist and whose outputs do not yet."""
+    if domain not in ("", "ai.onnx"):
+        raise UnsupportedOperatorError(
+            f"{domain}::{node.op}",
+            node.name,
+            "it belongs to no standard operator set",
+            hint="export the model without runtime-specific optimisation or custom operators",
+        )
+    for value in node.inputs:
+        if value and value not in b.shapes:
+            node.invalid(f"its input {value!r} is computed nowhere before it")
+    for value in node.outputs:
+        if value in b.shapes or value in b.aliases:
+            node.invalid(f"its output {value!r} is computed twice")
 
 
 def _check_outputs(b: Builder, names: Iterable[str]) -> None:

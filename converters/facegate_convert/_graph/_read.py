@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from facegate_convert.errors import (
     ExternalDataError,
@@ -43,7 +43,7 @@ _DTYPES: dict[int, Any] = {
     onnx.TensorProto.BOOL: np.dtype("?"),
 }
 # Which repeated field holds a tensor's values when raw_data does not.
-_FIELDS = {
+_FIELDS: dict[int, str] = {
     onnx.TensorProto.FLOAT: "float_data",
     onnx.TensorProto.DOUBLE: "double_data",
     onnx.TensorProto.INT64: "int64_data",
@@ -54,7 +54,7 @@ def read_model(source: Path | bytes) -> tuple[onnx.ModelProto, str, Path | None]
     """Read and check a model.
 
     Returns:
-        The protobuf, the SHA-256 of its bytes (hex), and the directory in which its external data lies (None for bytes).
+        The protobuf, the SHA-256 of its bytes (hex), and the directory of its external data (None for bytes).
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         data, directory = bytes(source), None
@@ -82,7 +82,7 @@ def _parse(data: bytes) -> onnx.ModelProto:
     if fields is None:
         raise truncated
     try:
-        model = onnx.ModelProto.FromString(data)
+        model: onnx.ModelProto = onnx.ModelProto.FromString(data)
     except DecodeError:
         raise NotOnnxError("the ONNX model is damaged: its contents cannot be decoded", hint=_NOT_ONNX_HINT) from None
     if 7 not in fields or 8 not in fields:  # noqa: PLR2004 - the graph and the operator sets, which come last
@@ -156,7 +156,7 @@ def dtype_name(element_type: int, owner: str) -> str:
     return str(_DTYPES[element_type].name)
 
 
-def to_array(tensor: onnx.TensorProto, directory: Path | None) -> npt.NDArray[np.generic]:
+def to_array(tensor: onnx.TensorProto, directory: Path | None) -> npt.NDArray[Any]:
     """The values of a tensor; floating types other than float64 as float32 (float64 matters in shape computations)."""
     name = tensor.name or "(unnamed)"
     dtype_name(tensor.data_type, f"tensor {name!r}")
@@ -168,7 +168,7 @@ def to_array(tensor: onnx.TensorProto, directory: Path | None) -> npt.NDArray[np
         )
     count = math.prod(shape)
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        array = np.frombuffer(_external(tensor, directory, count * dtype.itemsize), dtype)
+        array: npt.NDArray[Any] = np.frombuffer(_external(tensor, directory, count * dtype.itemsize), dtype)
     elif tensor.HasField("raw_data"):
         raw = tensor.raw_data
         if len(raw) != count * dtype.itemsize:
@@ -178,7 +178,7 @@ def to_array(tensor: onnx.TensorProto, directory: Path | None) -> npt.NDArray[np
             )
         array = np.frombuffer(raw, dtype)
     else:
-        values = getattr(tensor, _FIELDS.get(tensor.data_type, "int32_data"))
+        values = getattr(tensor, _FIELDS.get(int(tensor.data_type), "int32_data"))
         if len(values) != count:
             raise InvalidGraphError(
                 f"tensor {name!r} has {len(values)} values where its shape {shape} needs {count}",
@@ -190,8 +190,8 @@ def to_array(tensor: onnx.TensorProto, directory: Path | None) -> npt.NDArray[np
             array = np.asarray(values).astype(dtype)
     array = array.reshape(shape)
     if tensor.data_type == onnx.TensorProto.BFLOAT16:
-        return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return array.astype(np.float32) if array.dtype == np.float16 else array
+        return np.asarray((array.astype(np.uint32) << np.uint32(16)).view(np.float32))
+    return np.asarray(array, np.float32) if array.dtype == np.float16 else array
 
 
 def _external(tensor: onnx.TensorProto, directory: Path | None, size: int) -> bytes:
@@ -216,7 +216,7 @@ def _external(tensor: onnx.TensorProto, directory: Path | None, size: int) -> by
     try:
         with path.open("rb") as file:
             file.seek(max(offset, 0))
-            data = file.read(size)
+            data: bytes = file.read(size)
     except OSError as error:
         raise ExternalDataError(
             f"the data file {location!r} of tensor {tensor.name!r} cannot be read: {error.strerror or error}", hint=hint

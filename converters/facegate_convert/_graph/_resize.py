@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Positions = npt.NDArray[np.float32]
+    Positions = npt.NDArray[Any]
 
 COORDINATES = (
     "half_pixel",
@@ -27,24 +27,23 @@ _HALF = np.float32(0.5)
 
 
 def positions(coordinates: str, size: int, result: int, scale: float) -> Positions:
-    """Position in the input, in samples, of each of the `result` outputs of an axis of `size` samples."""
-    x = np.arange(result, dtype=np.float32)
+    """Position in the input, in samples, of each of the `result` outputs of an axis of `size` samples (float32)."""
+    x: Positions = np.arange(result, dtype=np.float32)
     factor = np.float32(scale)
-    if coordinates == "asymmetric":
-        return x / factor
-    if coordinates == "align_corners":
-        if result == 1:
-            return np.zeros(1, np.float32)
-        return x * np.float32(size - 1) / np.float32(result - 1)
-    if coordinates == "tf_half_pixel_for_nn":
-        return (x + _HALF) / factor
-    if coordinates == "pytorch_half_pixel" and result == 1:
-        return np.zeros(1, np.float32)
-    at = (x + _HALF) / factor - _HALF
-    if coordinates == "half_pixel_symmetric":
-        adjustment = np.float32(result) / (factor * np.float32(size))
-        at = at + np.float32(size) / np.float32(2) * (np.float32(1) - adjustment)
-    return at
+    if result == 1 and coordinates in ("align_corners", "pytorch_half_pixel"):
+        x = np.zeros(1, np.float32)
+    elif coordinates == "asymmetric":
+        x = x / factor
+    elif coordinates == "align_corners":
+        x = x * np.float32(size - 1) / np.float32(result - 1)
+    elif coordinates == "tf_half_pixel_for_nn":
+        x = (x + _HALF) / factor
+    else:
+        x = (x + _HALF) / factor - _HALF
+        if coordinates == "half_pixel_symmetric":
+            adjustment = np.float32(result) / (factor * np.float32(size))
+            x = x + np.float32(size) / np.float32(2) * (np.float32(1) - adjustment)
+    return x
 
 
 def nearest(at: Positions, size: int, mode: str, *, shrinks: bool) -> npt.NDArray[np.int64]:

@@ -71,14 +71,14 @@ def clip(b: Builder, n: OnnxNode) -> None:
     shape = b.shape(n)
     b.floating(n, 0)
     bounds: list[float | None] = []
+    largest = float(np.finfo(np.float32).max)
     for index, name, end in ((1, "min", -math.inf), (2, "max", math.inf)):
         given = n.attributes.get(name)
         if given is None:
             array = b.parameter(n, index, name)
-            given = None if array is None or array.size == 0 else float(np.asarray(array).reshape(-1)[0])
+            given = end if array is None or array.size == 0 else float(array.reshape(-1)[0])
         # The old attributes' default is the largest float, which bounds nothing.
-        open_ended = given is None or given == end or abs(given) >= float(np.finfo(np.float32).max)
-        bounds.append(None if open_ended else float(given))
+        bounds.append(None if abs(given) >= largest else float(given))
     if bounds == [None, None]:
         b.alias(n.outputs[0], n.inputs[0])
     else:

@@ -28,7 +28,7 @@ def _spatial(n: OnnxNode, name: str, rank: int, default: int) -> tuple[int, ...]
     return values if rank == _IMAGE_RANK else (default, *values)
 
 
-def _pads(n: OnnxNode, rank: int) -> tuple[int, int, int, int]:
+def _pads(n: OnnxNode, rank: int) -> tuple[int, ...]:
     """Explicit padding: top, left, bottom, right."""
     count = rank - 2
     values = tuple(n.attribute("pads", (0,) * (2 * count)))
@@ -105,7 +105,7 @@ def conv(b: Builder, n: OnnxNode) -> None:
         n.invalid(f"weight {weight.shape} in {group} groups does not fit an input of shape {shape}")
     kernels = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
     mode = n.attribute("auto_pad", "NOTSET")
-    pads = (0,) * 4 if mode == "VALID" else _pads(n, rank)
+    pads: tuple[int, ...] = (0,) * 4 if mode == "VALID" else _pads(n, rank)
     if mode.startswith("SAME"):
         pads = _auto_pads(mode, shape[2:], kernels, strides)
     size = [(shape[2 + i] + pads[i] + pads[2 + i] - kernels[i]) // strides[i] + 1 for i in (0, 1)]
@@ -127,6 +127,7 @@ def conv_transpose(b: Builder, n: OnnxNode) -> None:
     full = [(shape[2 + i] - 1) * strides[i] + kernels[i] for i in (0, 1)]
     mode = n.attribute("auto_pad", "NOTSET")
     wanted = n.attributes.get("output_shape")
+    pads: tuple[int, ...]
     if wanted is not None or mode.startswith("SAME"):
         size = [*(1,), *wanted][-2:] if wanted is not None else [shape[2 + i] * strides[i] for i in (0, 1)]
         total = [max(full[i] + extra[i] - size[i], 0) for i in (0, 1)]
@@ -156,7 +157,7 @@ def pool(b: Builder, n: OnnxNode) -> None:
     if dilations != (1, 1):
         n.refuse(f"its window is dilated {dilations}", "replace it with a window without dilation")
     mode = n.attribute("auto_pad", "NOTSET")
-    pads = (0,) * 4 if mode == "VALID" else _pads(n, rank)
+    pads: tuple[int, ...] = (0,) * 4 if mode == "VALID" else _pads(n, rank)
     if mode.startswith("SAME"):
         if any(k < t and d > 1 for k, t, d in zip(kernel, strides, shape[2:], strict=True)):
             # The specification's padding is negative here; onnxruntime crops averages and fails on maxima.
@@ -199,7 +200,7 @@ def batch_normalization(b: Builder, n: OnnxNode) -> None:
     b.add("Affine", n, inputs, shape, output=n.outputs[0])
 
 
-def gemm(b: Builder, n: OnnxNode) -> None:
+def gemm(b: Builder, n: OnnxNode) -> None:  # noqa: C901, PLR0912 - one operator, six optional parts
     """Gemm: with constant weights one canonical Gemm, weight (N, K) and bias (N,); otherwise MatMul, Mul and Add."""
     first, second = b.shape(n, 0), b.shape(n, 1)
     b.floating(n, 0, 1, 2)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     import numpy.typing as npt
 
 
@@ -60,7 +59,7 @@ class Graph:
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     nodes: tuple[Node, ...]
-    constants: Mapping[str, npt.NDArray[np.generic]]
+    constants: Mapping[str, npt.NDArray[Any]]
     shapes: Mapping[str, tuple[int, ...]]
     dtypes: Mapping[str, str]
     source_sha256: str

@@ -42,7 +42,11 @@ def combine(e: Emitter, code: str, first: View | npt.NDArray[Any], second: View 
     """A binary operator with broadcasting, in the memory order of its larger operand.
 
     Args:
-        first, second: a value, or a constant in ONNX's order.
+        e: the graph being built.
+        code: the builtin operator.
+        first: a value, or a constant in ONNX's order.
+        second: likewise; one of the two is a value.
+        name: of the result.
     """
     shape = np.broadcast_shapes(first.shape, second.shape)
     rank = len(shape)

@@ -29,7 +29,7 @@ class Tensor:
     name: str
     shape: Shape
     dtype: str
-    data: npt.NDArray[np.generic] | None = None
+    data: npt.NDArray[Any] | None = None
 
 
 @dataclass(slots=True)

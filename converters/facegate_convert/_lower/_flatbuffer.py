@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import flatbuffers
+import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
 
 from facegate_edge.errors import EngineUnavailableError
@@ -135,7 +135,8 @@ def serialize(
     Args:
         tensors: all tensors; those that nothing uses are left out.
         operators: in execution order.
-        inputs, outputs: signature names and tensor indices.
+        inputs: signature names and tensor indices.
+        outputs: likewise.
     """
     s = schema()
     used = sorted({t for o in operators for t in (*o.inputs, *o.outputs)} | {t for _, t in (*inputs, *outputs)})

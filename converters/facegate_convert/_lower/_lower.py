@@ -134,8 +134,8 @@ def _output(e: Emitter, view: View, shape: Sequence[int]) -> tuple[int, tuple[in
 
 def _name_outputs(e: Emitter, tensors: Sequence[int], names: Sequence[str]) -> None:
     """Output tensors carry their signature's names; whatever else had one of these gives way."""
-    for i, tensor in enumerate(e.tensors):
-        if tensor.name in names and i not in tensors:
-            tensor.name = f"{tensor.name}/inner"
+    for i, other in enumerate(e.tensors):
+        if other.name in names and i not in tensors:
+            other.name = f"{other.name}/inner"
     for tensor, name in zip(tensors, names, strict=True):
         e.tensors[tensor].name = name

@@ -154,12 +154,12 @@ def pad(e: Emitter, node: Node) -> None:
     e.views[name] = View(y, _layout.dims_of(_resized(order, sizes), len(x.dims)))
 
 
-def _tflite_positions(size: int, result: int, *, align: bool, half: bool) -> npt.NDArray[np.float32]:
+def _tflite_positions(size: int, result: int, *, align: bool, half: bool) -> npt.NDArray[Any]:
     """Where TFLite's resize operators read an axis (kernels/internal/reference/resize_utils)."""
-    x = np.arange(result, dtype=np.float32)
-    if align and result > 1:
-        return x * np.float32((size - 1) / (result - 1))
-    return (x + np.float32(0.5 if half else 0)) * np.float32(size / result)
+    x: npt.NDArray[Any] = np.arange(result, dtype=np.float32)
+    aligned = align and result > 1
+    factor = np.float32((size - 1) / (result - 1) if aligned else size / result)
+    return np.asarray((x + np.float32(0.5 if half and not aligned else 0)) * factor)
 
 
 def _tflite_nearest(size: int, result: int, *, align: bool, half: bool) -> tuple[int, ...]:
@@ -171,9 +171,9 @@ def _tflite_nearest(size: int, result: int, *, align: bool, half: bool) -> tuple
 def _interpolation(low: Sequence[int], high: Sequence[int], weight: Sequence[float], size: int) -> npt.NDArray[Any]:
     """The matrix (result, size) of a linear interpolation."""
     matrix = np.zeros((len(low), size))
-    rows = np.arange(len(low))
-    np.add.at(matrix, (rows, list(low)), 1 - np.asarray(weight, np.float64))
-    np.add.at(matrix, (rows, list(high)), np.asarray(weight, np.float64))
+    rows, share = np.arange(len(low)), np.asarray(weight, np.float64)
+    matrix[rows, np.asarray(low)] += 1 - share
+    matrix[rows, np.asarray(high)] += share
     return matrix
 
 
@@ -227,7 +227,7 @@ def resize(e: Emitter, node: Node) -> None:
     if mode == "nearest" and len(shape) == len(NHWC) and set(samples) <= set(_IMAGE_AXES):
         factors = [_repeats(samples.get(i), x.shape[i]) for i in _IMAGE_AXES]
         if all(1 <= f <= _MAX_JOINED for f in factors):
-            e.define(name, _repeated(e, e.stored(x, NHWC), *factors, name), NHWC)
+            e.define(name, _repeated(e, e.stored(x, NHWC), factors[0], factors[1], name), NHWC)
             return
     if len(shape) == len(NHWC) and set(samples) <= set(_IMAGE_AXES):
         for align, half in ((False, False), (False, True), (True, False)):

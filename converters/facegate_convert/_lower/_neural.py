@@ -37,9 +37,13 @@ def padding(
     """Bring ONNX's explicit padding to TFLite: nothing, SAME where it pads exactly so, else a PAD before VALID.
 
     Args:
+        e: the graph being built.
+        x: the NHWC tensor to pad.
         size: rows and columns of the result.
         kernel: rows and columns of the (dilated) window.
+        strides: of the window, down and across.
         pads: top, left, bottom, right as in ONNX.
+        name: of the operator's result, from which new tensors take theirs.
         value: what to pad with; None is minus infinity.
 
     Returns:
@@ -105,7 +109,7 @@ def conv_transpose(e: Emitter, node: Node) -> None:
     """ConvTranspose: TRANSPOSE_CONV, cut to size; depthwise ones as a convolution over spread pixels."""
     name, a = node.outputs[0], node.attributes
     weight = _dilated(np.asarray(e.graph.constants[node.inputs[1]]), a["dilations"])
-    channels, per_group, *kernel = weight.shape
+    channels, per_group = weight.shape[:2]
     batch, count, *size = e.graph.shapes[name]
     group, strides, pads = a["group"], a["strides"], a["pads"]
     x = e.image(node.inputs[0])
@@ -174,11 +178,11 @@ def _transpose_conv(
     same = all(
         size[i] == spatial[i] * strides[i] and kernel[i] >= strides[i] and pads[i] == cut[i] // 2 for i in (0, 1)
     )
-    options = {"strideH": strides[0], "strideW": strides[1]}
+    options: dict[str, Any] = {"strideH": strides[0], "strideW": strides[1], "padding": "SAME" if same else "VALID"}
     result = tuple(shape) if same else (n, *full, shape[3])
     inputs = [e.integers(result, "output_shape"), e.constant(filters, f"{name}/weight"), x]
     inputs.append(e.constant(bias, f"{name}/bias"))
-    y = e.emit("TRANSPOSE_CONV", inputs, result, name, dtype="float32", padding="SAME" if same else "VALID", **options)
+    y = e.emit("TRANSPOSE_CONV", inputs, result, name, dtype="float32", **options)
     if tuple(shape) == result:
         return y
     begin = e.integers([0, pads[0], pads[1], 0], "begin")
@@ -208,7 +212,7 @@ def _spread_depthwise(e: Emitter, node: Node, x: int, weight: npt.NDArray[Any], 
     y, mode = padding(e, x, size, kernel, (1, 1), (*begin, *end), name)
     filters = weight[:, :, ::-1, ::-1].reshape(1, count, *kernel).transpose(0, 2, 3, 1)
     inputs = [y, e.constant(filters, f"{name}/weight"), e.constant(bias, f"{name}/bias")]
-    options = {"padding": mode, "strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    options: dict[str, Any] = {"padding": mode, "strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
     shape = (batch, *size, count)
     return e.emit("DEPTHWISE_CONV_2D", inputs, shape, name, depthMultiplier=multiplier, **options)
 

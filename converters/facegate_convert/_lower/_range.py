@@ -9,8 +9,21 @@ if TYPE_CHECKING:
 
 _ALWAYS = frozenset({"Exp", "HardSigmoid", "ReduceL2", "Relu", "Sigmoid", "Softmax", "Sqrt"})
 _IF_INPUTS = frozenset(
-    {"Add", "AveragePool", "Concat", "Gather", "MaxPool", "Mul", "ReduceMean", "ReduceSum", "Reshape", "Resize", "Slice", "Transpose"}
-)  # fmt: skip
+    {
+        "Add",
+        "AveragePool",
+        "Concat",
+        "Gather",
+        "MaxPool",
+        "Mul",
+        "ReduceMean",
+        "ReduceSum",
+        "Reshape",
+        "Resize",
+        "Slice",
+        "Transpose",
+    }
+)
 
 
 def nonnegative(graph: Graph, name: str) -> bool:
