@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int, int], None]
 
 MAX_DRIFT = 1e-4
+_JUDGED = 32  # inputs that the ways of making ranges are compared on
 _HOLDOUT_FROM = 32  # with fewer inputs, holding some back would cost more than it shows
 
 PRESETS: dict[str, tuple[_families.Triple, _families.Triple]] = {
@@ -147,7 +148,7 @@ def convert(source: Path, options: Options | None = None, *, progress: Progress 
     _refuse_drift(parity_float, allow=options.allow_drift)
     model, info, parity, how = lowered.model, float_info, parity_float, ""
     if options.precision != "float32":
-        model, how = _quantized(lowered, graph, names, (source, match, fit), options, tell)
+        model, how = _quantized(lowered, graph, match, fit, options, tell)
         info = _model_info(model, match, options, lowered.source_sha256, options.precision)
         parity = _parity(reference, model, held_out)
     fingerprint = crops.fingerprint if crops and options.precision == "int8" else ""
@@ -236,30 +237,29 @@ def template_space(source_sha256: str, match: Match, precision: str) -> str:
 def _quantized(
     lowered: LoweredModel,
     graph: Graph,
-    names: dict[str, str],
-    calibration: tuple[Path, Match, Sequence[npt.NDArray[np.float32]]],
+    match: Match,
+    inputs: Sequence[npt.NDArray[np.float32]],
     options: Options,
     tell: Progress,
 ) -> tuple[bytes, str]:
     """(the quantised model, how its ranges were made): of the ways there are, the one with the smallest mean error."""
     if options.precision == "dynamic":
+        tell("quantising", 0, 0)
         return quantize_dynamic(lowered.model), ""
-    source, match, fit = calibration
     # The quantizer knows no PRELU: rewritten, the whole network stays one int8 partition.
-    base = lower(graph, output_names=names, prelu="rewrite").model
-    ends = [
-        (p - m) * k for m, k in zip(match.preprocessing.mean, match.preprocessing.scale, strict=True) for p in (0, 255)
-    ]
+    base = lower(graph, output_names={o.source: o.name for o in match.outputs}, prelu="rewrite").model
+    normal = match.preprocessing
+    ends = [(pixel - m) * s for m, s in zip(normal.mean, normal.scale, strict=True) for pixel in (0, 255)]
     ranges = measure_ranges(
-        base, fit, (min(ends), max(ends)), progress=lambda done, total: tell("calibrating", done, total)
+        base, inputs, (min(ends), max(ends)), progress=lambda done, total: tell("calibrating", done, total)
     )
-    reference = _reference(source, match, fit)
+    judged = inputs[:_JUDGED]
+    exact = {name: values.reshape(len(judged), -1) for name, values in _measure.run_engine(base, judged).items()}
     found = []
     for how in RANGES:
         tell("quantising", 0, 0)
         model = quantize_static(base, ranges, how)
-        parity = _parity(reference, model, fit)
-        found.append((sum(figures["error_mean"] for figures in parity.values()), model, how))
+        found.append((sum(p["error_mean"] for p in _parity(exact, model, judged).values()), model, how))
     _, model, how = min(found, key=lambda f: f[0])
     return model, how
 

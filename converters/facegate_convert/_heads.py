@@ -58,6 +58,6 @@ def _append(
             outputs=tuple(before if o == name else o for o in node.outputs),
         )
     shapes[before], dtypes[before] = shapes[name], dtypes[name]
-    for (op, shape, attributes), source, target in zip(steps, names, names[1:], strict=True):
+    for (op, shape, attributes), source, target in zip(steps, names[:-1], names[1:], strict=True):
         nodes.append(Node(op, f"{name}/{op.lower()}", (source,), (target,), attributes))
         shapes[target], dtypes[target] = shape, dtypes[before]

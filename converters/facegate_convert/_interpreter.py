@@ -20,8 +20,7 @@ def make_interpreter(model: bytes, *, inner_tensors: bool = False) -> Any:
     """
     from ai_edge_litert import interpreter  # noqa: PLC0415 - heavy: only where it is used
 
-    with quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the memory that inner tensors take, which is what we ask for
+    with quiet():
         made = interpreter.Interpreter(
             model_content=model, num_threads=2, experimental_preserve_all_tensors=inner_tensors
         )
@@ -31,13 +30,15 @@ def make_interpreter(model: bytes, *, inner_tensors: bool = False) -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Nothing on stderr, not from C++ either: LiteRT greets, and the quantizer draws bars, past every setting."""
+    """Nothing on stderr, not from C++ either: LiteRT greets, the quantizer draws bars and warns, past every setting."""
     sys.stderr.flush()
     saved = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         sys.stderr.flush()
         os.dup2(saved, 2)

@@ -88,6 +88,7 @@ def run_onnx(source: Path | bytes, inputs: Sequence[npt.NDArray[np.float32]], *,
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # fair to whatever else runs here
     try:
         session = onnxruntime.InferenceSession(
             source if isinstance(source, bytes) else str(source), options, providers=["CPUExecutionProvider"]
