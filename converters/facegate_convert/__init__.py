@@ -5,20 +5,59 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from facegate_convert._bundle_writer import sign_bundle, write_bundle
+    from facegate_convert._bundles import Model, build, load_models, save
+    from facegate_convert._comparisons import Comparisons, read_identities, read_pairs
+    from facegate_convert._convert import Conversion, Options, convert
+    from facegate_convert._families import Match, recognize
     from facegate_convert._graph import Graph, Node, Value, load_graph
     from facegate_convert._lower import LoweredModel, lower
+    from facegate_convert._operating_point import Similarities, compare, operating_points
+    from facegate_convert._pipeline import embedder
+    from facegate_convert._report import Report
 
-__all__ = ["Graph", "LoweredModel", "Node", "Value", "load_graph", "lower"]
+__all__ = [
+    "Comparisons",
+    "Conversion",
+    "Graph",
+    "LoweredModel",
+    "Match",
+    "Model",
+    "Node",
+    "Options",
+    "Report",
+    "Similarities",
+    "Value",
+    "build",
+    "compare",
+    "convert",
+    "embedder",
+    "load_graph",
+    "load_models",
+    "lower",
+    "operating_points",
+    "read_identities",
+    "read_pairs",
+    "recognize",
+    "save",
+    "sign_bundle",
+    "write_bundle",
+]
 
 # Where each public name lives; nothing is imported before it is used.
-_HOMES = {
-    "Graph": "facegate_convert._graph",
-    "LoweredModel": "facegate_convert._lower",
-    "Node": "facegate_convert._graph",
-    "Value": "facegate_convert._graph",
-    "load_graph": "facegate_convert._graph",
-    "lower": "facegate_convert._lower",
+_MODULES = {
+    "_bundle_writer": ("sign_bundle", "write_bundle"),
+    "_bundles": ("Model", "build", "load_models", "save"),
+    "_comparisons": ("Comparisons", "read_identities", "read_pairs"),
+    "_convert": ("Conversion", "Options", "convert"),
+    "_families": ("Match", "recognize"),
+    "_graph": ("Graph", "Node", "Value", "load_graph"),
+    "_lower": ("LoweredModel", "lower"),
+    "_operating_point": ("Similarities", "compare", "operating_points"),
+    "_pipeline": ("embedder",),
+    "_report": ("Report",),
 }
+_HOMES = {name: f"facegate_convert.{module}" for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

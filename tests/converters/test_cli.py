@@ -1,0 +1,359 @@
+"""The converter's commands, as the `facegate` command line calls them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from facegate_convert import cli
+from facegate_convert.errors import BuildError, CalibrationError, DatasetError, ModelFileError, UnknownFamilyError
+from facegate_edge import SigningKey, TrustStore, open_bundle
+from facegate_edge.errors import FacegateError, KeyFileError, UntrustedKeyError
+
+from . import tiny_onnx
+
+
+class Recorder:
+    """An Output that keeps what it is given."""
+
+    def __init__(self):
+        self.data, self.text, self.steps = None, "", []
+
+    def emit(self, data, text=""):
+        """Keep the result; it must be JSON."""
+        assert self.data is None
+        self.data = json.loads(json.dumps(data, allow_nan=False))
+        self.text = text if isinstance(text, str) else text()
+
+    def progress(self, message):
+        """Keep the step."""
+        self.steps.append(message)
+
+
+def run(command, *arguments):
+    """Run a command; returns its Recorder, raises what it raises."""
+    output = Recorder()
+    result = CliRunner().invoke(command, [str(a) for a in arguments], obj=output, standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    return output
+
+
+@pytest.fixture
+def models(tmp_path):
+    """Detector and recogniser as ONNX files."""
+    (tmp_path / "detector.onnx").write_bytes(tiny_onnx.detector((1, 4, 10), anchors=2))
+    (tmp_path / "recognizer.onnx").write_bytes(tiny_onnx.vector(64))
+    return tmp_path
+
+
+@pytest.fixture
+def key(tmp_path):
+    """A signing key's file."""
+    made = SigningKey.generate()
+    made.save(tmp_path / "key.pem")
+    return tmp_path / "key.pem"
+
+
+BUILD = ("--name", "door", "--version", "1.0.0", "--intended-use", "a test")
+
+
+def test_convert_writes_a_bundle_of_one_model_and_a_report(models, monkeypatch):
+    """Without options: float32, named after the source, in the current folder, with a report if asked."""
+    monkeypatch.chdir(models)
+    output = run(cli.convert, "recognizer.onnx", "--report", "report.json", "--no-latency")
+    assert output.data["file"] == "recognizer-float32.fgb"
+    assert output.data["report"] == json.loads((models / "report.json").read_text())
+    assert "assumed" in output.text
+    with open_bundle(models / "recognizer-float32.fgb", development=True) as bundle:
+        assert [m.role for m in bundle.manifest.models] == ["recognizer"]
+
+
+def test_convert_writes_plain_tflite(models):
+    """A name that ends in .tflite gives the flatbuffer alone, for other tools."""
+    run(cli.convert, models / "recognizer.onnx", "-o", models / "r.tflite", "--no-latency")
+    assert (models / "r.tflite").read_bytes()[4:8] == b"TFL3"
+
+
+def test_dry_runs_write_nothing(models):
+    """--dry-run does all the work and leaves no file."""
+    before = sorted(models.iterdir())
+    output = run(
+        cli.convert,
+        models / "recognizer.onnx",
+        "-o",
+        models / "r.fgb",
+        "--report",
+        models / "r.json",
+        "--dry-run",
+        "--no-latency",
+    )
+    assert output.data["file"] is None
+    assert output.data["report"]["family"] == "arcface"
+    output = run(
+        cli.bundle_build,
+        models / "detector.onnx",
+        models / "recognizer.onnx",
+        "-o",
+        models / "b.fgb",
+        *BUILD,
+        "--dry-run",
+    )
+    assert (output.data["file"], output.data["id"]) == (None, None)
+    assert sorted(models.iterdir()) == before
+
+
+def test_convert_options_reach_the_manifest(models):
+    """Colour, normalisation, licence: what is stated is written down."""
+    run(
+        cli.convert,
+        models / "recognizer.onnx",
+        "-o",
+        models / "r.fgb",
+        "--color",
+        "BGR",
+        "--mean",
+        "1,2,3",
+        "--scale",
+        "0.5",
+        "--licence",
+        "MIT",
+        "--commercial-use",
+        "yes",
+        "--no-latency",
+    )
+    with open_bundle(models / "r.fgb", development=True) as bundle:
+        info = bundle.manifest.models[0]
+    assert (info.input.color, info.input.mean, info.input.scale) == ("BGR", (1, 2, 3), (0.5, 0.5, 0.5))
+    assert (info.provenance.licence, info.provenance.commercial_use) == ("MIT", True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--input-size", "320"],
+        ["--input-size", "axb"],
+        ["--mean", "1,2"],
+        ["--mean", "nan"],
+        ["--scale", "x"],
+        ["--precision", "int4"],
+        ["--crop-scale", "0"],
+        ["--preprocess", "magic"],
+    ],
+)
+def test_convert_arguments_that_are_wrong(models, arguments):
+    """Malformed values are mistakes on the command line, told before any work."""
+    with pytest.raises(click.UsageError):
+        run(cli.convert, models / "recognizer.onnx", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--precision", "int8"], CalibrationError),
+        (["--calibration", "absent"], DatasetError),
+        (["--crop-scale", "2"], FacegateError),
+    ],
+)
+def test_convert_fails_with_errors_of_its_own(models, arguments, error):
+    """What the model or the photographs do not allow is an error with advice."""
+    with pytest.raises(error) as caught:
+        run(cli.convert, models / "recognizer.onnx", *arguments)
+    assert caught.value.hint
+
+
+def test_one_command_from_onnx_to_a_signed_bundle(models, key):
+    """Two ONNX files, a key, a stated threshold: a signed bundle that a device with the key opens."""
+    target = models / "door.fgb"
+    output = run(
+        cli.bundle_build,
+        models / "recognizer.onnx",
+        models / "detector.onnx",
+        "-o",
+        target,
+        *BUILD,
+        "--key",
+        key,
+        "--operating-point",
+        "0.001=0.42",
+    )
+    signing = SigningKey.load(key)
+    assert output.data["signed_by"] == signing.key_id
+    with open_bundle(target, trust=TrustStore([signing.verify_key])) as bundle:
+        assert bundle.id == output.data["id"]
+        assert [m.role for m in bundle.manifest.models] == ["detector", "recognizer"]
+        (point,) = bundle.manifest.operating_points
+        assert (point.fmr, point.threshold, point.impostor, point.fmr_upper) == (0.001, 0.42, 0, 1.0)
+    assert "not measured" in output.text
+    assert any("stated" in step for step in output.steps)
+
+
+def test_bundles_are_built_of_converted_models(models):
+    """What `convert` wrote goes in as it is."""
+    for name in ("detector", "recognizer"):
+        run(cli.convert, models / f"{name}.onnx", "-o", models / f"{name}.fgb", "--no-latency")
+    output = run(
+        cli.bundle_build, models / "detector.fgb", models / "recognizer.fgb", "-o", models / "door.fgb", *BUILD
+    )
+    assert output.data["signed_by"] is None
+    assert "not signed" in output.text
+    assert any("no operating point" in note for note in output.data["notes"])
+
+
+def test_sign_replaces_or_copies(models, key):
+    """`bundle sign` signs in place, or into another file and leaves the first alone."""
+    target, copy = models / "door.fgb", models / "signed.fgb"
+    run(cli.bundle_build, models / "detector.onnx", models / "recognizer.onnx", "-o", target, *BUILD)
+    trust = TrustStore([SigningKey.load(key).verify_key])
+    unsigned = target.read_bytes()
+    first = run(cli.bundle_sign, target, "--key", key, "-o", copy)
+    assert target.read_bytes() == unsigned
+    second = run(cli.bundle_sign, target, "--key", key)
+    assert first.data["id"] == second.data["id"]
+    for path in (target, copy):
+        with open_bundle(path, trust=trust) as bundle:
+            assert bundle.trusted
+    with pytest.raises(UntrustedKeyError):
+        open_bundle(target, trust=TrustStore())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version", "1.0"],
+        ["--name", "My Door"],
+        ["--operating-point", "0.42"],
+        ["--operating-point", "2=0.42"],
+        ["--operating-point", "0.001=1.5"],
+        ["--pairs", "p.csv"],
+        ["--fmr", "0.01"],
+        ["--fmr", "2", "--images", "."],
+        ["--infer-pairs"],
+        ["--images", ".", "--operating-point", "0.001=0.42"],
+    ],
+)
+def test_build_arguments_that_are_wrong(models, arguments):
+    """Malformed and contradictory options are told before a model is touched."""
+    with pytest.raises(click.UsageError):
+        run(cli.bundle_build, models / "absent.onnx", "-o", models / "door.fgb", *BUILD, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "message"),
+    [
+        (["detector"], BuildError, "no recognizer"),
+        (["recognizer"], BuildError, "no detector"),
+        (["detector", "detector", "recognizer"], BuildError, "two models are a detector"),
+        (["boxes", "recognizer"], BuildError, "no landmarks"),
+        (["other", "recognizer"], UnknownFamilyError, "224x224"),
+        (["absent"], ModelFileError, "cannot be read"),
+    ],
+)
+def test_models_that_make_no_bundle(models, names, error, message):
+    """A role too few or too many, no landmarks, an unknown model, no file."""
+    (models / "boxes.onnx").write_bytes(tiny_onnx.detector((1, 4), anchors=2))
+    (models / "other.onnx").write_bytes(tiny_onnx.vector(10, size=(224, 224)))
+    with pytest.raises(error, match=message) as caught:
+        run(cli.bundle_build, *(models / f"{n}.onnx" for n in names), "-o", models / "door.fgb", *BUILD)
+    assert caught.value.hint
+    assert not (models / "door.fgb").exists()
+
+
+def test_a_wrong_key_is_told_before_the_work(models, key):
+    """The key is read first."""
+    key.write_text("no key")
+    with pytest.raises(KeyFileError):
+        run(cli.bundle_build, models / "absent.onnx", "-o", models / "door.fgb", *BUILD, "--key", key)
+
+
+def test_source_date_epoch_must_be_a_number(models, monkeypatch):
+    """A malformed SOURCE_DATE_EPOCH is refused, not ignored."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(BuildError, match="SOURCE_DATE_EPOCH"):
+        run(cli.convert, models / "recognizer.onnx", "-o", models / "r.fgb", "--no-latency")
+
+
+def test_unreadable_photographs_are_named_to_the_person(models):
+    """The file is named on the way, and counted in the result."""
+    folder = models / "photographs"
+    folder.mkdir()
+    (folder / "broken.png").write_bytes(b"x")
+    Image.fromarray(np.full((112, 112, 3), 90, np.uint8)).save(folder / "fine.png")
+    output = run(cli.convert, models / "recognizer.onnx", "--calibration", folder, "--dry-run", "--no-latency")
+    assert any("broken.png" in step for step in output.steps)
+    assert output.data["report"]["unreadable"] == 1
+
+
+def test_photographs_without_faces_give_no_operating_point(models):
+    """If nobody can be compared, the bundle is not built."""
+    for person in ("a", "b"):
+        folder = models / "people" / person
+        folder.mkdir(parents=True)
+        (folder / "broken.png").write_bytes(person.encode())
+    with pytest.raises(DatasetError, match="2 show no usable face"):
+        run(
+            cli.bundle_build,
+            models / "detector.onnx",
+            models / "recognizer.onnx",
+            "-o",
+            models / "door.fgb",
+            *BUILD,
+            "--images",
+            models / "people",
+        )
+    assert not (models / "door.fgb").exists()
+
+
+def test_help_loads_nothing_heavy():
+    """The commands and their help come without numpy, onnx or the quantizer."""
+    code = (
+        "import sys, facegate_convert.cli as c\n"
+        "from click.testing import CliRunner\n"
+        "for command in (c.convert, c.bundle_build, c.bundle_sign):\n"
+        "    assert CliRunner().invoke(command, ['--help']).exit_code == 0\n"
+        "heavy = {'numpy', 'onnx', 'onnxruntime', 'ai_edge_quantizer', 'ai_edge_litert', 'rich', 'cryptography'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - our own code
+    assert done.stdout.strip() == "[]"
+
+
+def test_measured_operating_points_on_real_photographs(shared, tmp_path, key):
+    """YuNet and a recogniser on the 300 real pairs: a threshold for FMR 1e-2 that no genuine pair falls below."""
+    target = tmp_path / "door.fgb"
+    models = shared / "models"
+    output = run(
+        cli.bundle_build,
+        models / "yunet/yunet_n_320_320.onnx",
+        models / "mobilefacenet-zqcnn/mobilefacenet_zqcnn.onnx",
+        "--precision",
+        "dynamic",
+        "-o",
+        target,
+        *BUILD,
+        "--key",
+        key,
+        "--pairs",
+        shared / "faces/deepface/master.csv",
+        "--images",
+        shared / "faces/deepface",
+        "--fmr",
+        "0.01",
+        "--fmr",
+        "0.001",
+    )
+    with open_bundle(target, trust=TrustStore([SigningKey.load(key).verify_key])) as bundle:
+        points = bundle.manifest.operating_points
+    assert [p.fmr for p in points] == [0.01, 0.001]
+    assert {(p.genuine, p.impostor) for p in points} == {(38, 262)}
+    assert all(p.fnmr == 0 and 0.05 < p.fnmr_high < 0.1 for p in points)
+    assert 0.2 < points[0].threshold < points[1].threshold < 0.5
+    assert len(output.data["notes"]) == 2  # 262 comparisons carry neither 1e-2 nor 1e-3
+    assert output.data["without_face"] == 0
