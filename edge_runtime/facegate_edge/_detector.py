@@ -94,9 +94,10 @@ class Detector:
         """The decoded faces as values of their own: one copy for all, which their arrays look into."""
         records = self._faces.records.copy()
         boxes, points, scores = records["box"], records["landmarks"], records["score"].tolist()
+        # Tuples from lists: one from a generator is made too long and cut, and Python keeps up to 2000 of the cut ones.
         if not self.has_landmarks:
-            return tuple(Face(boxes[i], None, score) for i, score in enumerate(scores))
-        return tuple(Face(boxes[i], points[i], score) for i, score in enumerate(scores))
+            return tuple([Face(boxes[i], None, score) for i, score in enumerate(scores)])
+        return tuple([Face(boxes[i], points[i], score) for i, score in enumerate(scores)])
 
 
 def _head(info: ModelInfo, detector: DetectorInfo, head: DetectorHead, engine: Engine, target: _kernels.Target) -> Head:

@@ -213,7 +213,7 @@ def cpu_features() -> tuple[str, tuple[str, ...]]:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return platform.processor() or "unknown", ()
-    fields = dict(re.findall(r"^([^\t:]+)\s*:[ \t]*(.*)$", text, re.MULTILINE))
+    fields = dict(re.findall(r"^([^\t\n:]+?)[ \t]*:[ \t]*(.*)$", text, re.MULTILINE))
     names = (fields.get(key, "").strip() for key in ("model name", "Model", "Hardware", "CPU part"))
     has = set((fields.get("flags") or fields.get("Features") or "").split())
     wanted = _FEATURES.get(platform.machine(), ())

@@ -238,7 +238,7 @@ class Gallery:
         if self._count == 0:
             return ()
         found, similarities = self._prepared(k, selection is not None).run(template.data, self._count)
-        return tuple(map(Candidate, found.tolist(), similarities.tolist()))
+        return tuple([Candidate(i, s) for i, s in zip(found.tolist(), similarities.tolist(), strict=True)])
 
     def _prepared(self, k: int, masked: bool) -> _kernels.Search:
         search = self._searches.get((k, masked))

@@ -10,7 +10,7 @@ import numpy as np
 
 from facegate_edge import _kernels
 from facegate_edge._model import check_model, input_target, output_tensor
-from facegate_edge.errors import ModelError
+from facegate_edge.errors import KernelError, ModelError
 
 if TYPE_CHECKING:
     from facegate_edge._engine import Engine
@@ -81,6 +81,8 @@ class Liveness:
         if timings is not None:
             timings.mark()
         x, y, width, height = crop(face.box.tolist(), frame.size, self._info)
+        if not (width > 0 and height > 0):
+            raise KernelError("the face's box is empty or no number", hint="drop the face")
         # Pixel centres on both sides, as image libraries resize.
         across, down = width / self._target.width, height / self._target.height
         matrix = self._matrix

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,3 +22,23 @@ def tiny():
     import tiny_model  # noqa: PLC0415 - needs the packages checked above
 
     return tiny_model
+
+
+@pytest.fixture(scope="session")
+def converted(shared):
+    """A function: an ONNX file under models/ -> manifest entry and engine of its float32 conversion, made once."""
+    for needed in ("onnx", "ai_edge_quantizer"):
+        if importlib.util.find_spec(needed) is None:
+            pytest.skip(f"needs {needed} to convert real models: pip install 'facegate[convert]'")
+    from facegate_convert._convert import Options, convert  # noqa: PLC0415 - needs the packages checked above
+    from facegate_edge import make_engine  # noqa: PLC0415
+
+    made: dict[str, Any] = {}
+
+    def get(name: str, *, engine: bool = True, **options: Any) -> Any:
+        if name not in made:
+            made[name] = convert(shared / "models" / name, Options(measure_latency=False, **options))
+        conversion = made[name]
+        return (conversion.info, make_engine(conversion.model)) if engine else (conversion.info, conversion.model)
+
+    return get

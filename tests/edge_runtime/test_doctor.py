@@ -1,0 +1,181 @@
+"""doctor: what it looks at, and what it says where something is wrong."""
+
+from __future__ import annotations
+
+import builtins
+import json
+
+import pytest
+
+from facegate_edge import _doctor, _engine, _litert, _tflite
+from facegate_edge._doctor import Check, Diagnosis, doctor
+from facegate_edge.errors import EngineUnavailableError
+
+
+@pytest.fixture(autouse=True)
+def _fresh_choice(monkeypatch):
+    monkeypatch.delenv("FACEGATE_ENGINE", raising=False)
+    _engine._choose.cache_clear()
+    yield
+    _engine._choose.cache_clear()
+
+
+def checks(diagnosis):
+    """By name."""
+    return {check.name: check for check in diagnosis.checks}
+
+
+def test_this_machine_is_ready():
+    """Where the tests run a gate can run, and every check has a value."""
+    diagnosis = doctor()
+    assert diagnosis.ready
+    assert all(check.value for check in diagnosis.checks)
+    found = checks(diagnosis)
+    assert found["engine"].value.startswith("litert")
+    assert found["ai-edge-litert"].value.endswith("libLiteRt.so")
+    assert {"facegate", "python", "libraries", "kernels", "processor", "threads", "memory"} <= set(found)
+
+
+@pytest.mark.parametrize(("statuses", "ready"), [((), True), (("ok", "warning"), True), (("ok", "problem"), False)])
+def test_only_a_problem_makes_a_machine_unfit(statuses, ready):
+    """Warnings do not keep a gate from running."""
+    assert Diagnosis(tuple(Check(str(i), s, "x") for i, s in enumerate(statuses))).ready is ready
+
+
+def refuse(message):
+    """A `load` that refuses."""
+
+    def load():
+        raise EngineUnavailableError(message, hint="do this")
+
+    return load
+
+
+def test_no_engine_is_a_problem_with_advice(monkeypatch):
+    """Without any engine the machine is unfit, and the engine's check says why and what to do."""
+    monkeypatch.setattr(_litert, "load", refuse("this system's C or C++ library is too old for LiteRT"))
+    monkeypatch.setattr(_tflite, "load", refuse("tflite-runtime is not installed"))
+    diagnosis = doctor()
+    assert not diagnosis.ready
+    check = checks(diagnosis)["engine"]
+    assert check.status == "problem"
+    assert "too old" in check.value
+    assert "do this" in check.advice
+
+
+def test_the_slower_engine_is_a_warning(monkeypatch):
+    """tflite-runtime runs a gate, only slower; the check says why it was taken."""
+    monkeypatch.setattr(_litert, "load", refuse("LiteRT is not installed"))
+    monkeypatch.setattr(_tflite, "load", lambda: None)
+    diagnosis = doctor()
+    assert diagnosis.ready
+    check = checks(diagnosis)["engine"]
+    assert check.status == "warning"
+    assert "LiteRT is not installed" in check.value
+
+
+def test_an_engine_that_breaks_unexpectedly_is_a_problem_not_a_crash(monkeypatch):
+    """Whatever an import raises, doctor answers."""
+
+    def load():
+        raise RuntimeError("a compiled module is broken")
+
+    monkeypatch.setattr(_litert, "load", load)
+    assert checks(doctor())["engine"].status == "problem"
+
+
+def test_missing_kernels_are_a_problem(monkeypatch):
+    """Without the native extension a gate cannot run."""
+    real = builtins.__import__
+
+    def forbid(name, globals=None, locals=None, fromlist=(), level=0):  # noqa: A002 - the signature of __import__
+        if "_kernels" in (fromlist or ()):
+            raise ImportError("no native extension")
+        return real(name, globals, locals, fromlist, level)
+
+    monkeypatch.setattr(builtins, "__import__", forbid)
+    check = checks(Diagnosis((_doctor._kernels(),)))["kernels"]
+    assert check.status == "problem"
+    assert "build_ext" in check.advice
+
+
+@pytest.mark.parametrize(
+    ("glibc", "glibcxx", "status"),
+    [
+        ((2, 36), 30, "ok"),
+        ((2, 34), 30, "ok"),
+        ((2, 31), 28, "warning"),
+        ((2, 36), 28, "warning"),
+        (None, 30, "warning"),
+    ],
+)
+def test_old_libraries_are_named(monkeypatch, glibc, glibcxx, status):
+    """A C or C++ library that LiteRT's wheels do not run on is a warning that names systems that are new enough."""
+    monkeypatch.setattr(_doctor, "glibc_version", lambda: glibc)
+    monkeypatch.setattr(_doctor, "glibcxx_version", lambda: glibcxx)
+    check = _doctor._libraries()
+    assert check.status == status
+    assert bool(check.advice) == (status != "ok")
+
+
+def test_a_missing_package_is_a_warning(monkeypatch):
+    """A package without metadata is named with how to install it."""
+    monkeypatch.setattr(_doctor, "_version", lambda package: None if package == "pillow" else "1.0")
+    check = _doctor._packages()
+    assert check.status == "warning"
+    assert check.advice == "pip install pillow"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "machine", "name", "features"),
+    [
+        (
+            "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu avx2 fma\n",
+            "x86_64",
+            "Some CPU",
+            ("avx2", "fma"),
+        ),
+        (
+            "processor\t: 0\nFeatures\t: fp asimd asimddp\nCPU part\t: 0xd0b\n\nModel\t\t: Raspberry Pi 5\n",
+            "aarch64",
+            "Raspberry Pi 5",
+            ("asimd", "asimddp"),
+        ),
+        ("", "riscv64", "unknown", ()),
+    ],
+)
+def test_processors_are_read(monkeypatch, tmp_path, cpuinfo, machine, name, features):
+    """Name and features come from /proc/cpuinfo, whatever the machine calls them."""
+    file = tmp_path / "cpuinfo"
+    file.write_text(cpuinfo)
+    monkeypatch.setattr(_doctor, "Path", lambda *_: file)
+    monkeypatch.setattr(_doctor.platform, "machine", lambda: machine)
+    assert _doctor.cpu_features() == (name, features)
+
+
+def test_a_low_lock_limit_is_a_warning(monkeypatch):
+    """If a gallery can be swapped out, the check says how to change that."""
+    monkeypatch.setattr(_doctor.resource, "getrlimit", lambda _: (64 << 10, 64 << 10))
+    monkeypatch.setattr(_doctor.os, "geteuid", lambda: 1000)
+    check = _doctor._locking()
+    assert check.status == "warning"
+    assert "LimitMEMLOCK" in check.advice
+
+
+def test_the_command_prints_and_exits_with_5_if_unfit(monkeypatch, capsys):
+    """`facegate doctor` exits 0 on a fit machine, 5 on an unfit one; with --json it prints one object."""
+    from facegate.cli import main  # noqa: PLC0415 - the command line is another room
+
+    assert main(["doctor"]) == 0
+    assert "a gate can run here" in capsys.readouterr().out
+    monkeypatch.setattr(_litert, "load", refuse("LiteRT is not installed"))
+    monkeypatch.setattr(_tflite, "load", refuse("tflite-runtime is not installed"))
+    _engine._choose.cache_clear()
+    assert main(["doctor"]) == 5
+    shown = capsys.readouterr().out
+    assert "PROBLEM" in shown
+    assert "a gate cannot run here" in shown
+    assert main(["doctor", "--json"]) == 5
+    report = json.loads(capsys.readouterr().out)
+    assert report["ready"] is False
+    assert {"name", "status", "value", "advice"} == set(report["checks"][0])
