@@ -756,31 +756,46 @@ FG_TARGET_VECTOR static void warp_rgb_v(const uint8_t *data, ptrdiff_t row, line
     }
 }
 
-/* y0 y1 - - u0 v0 u1 v1. */
-FG_BODY uint64_t yuv_bytes(const uint8_t *y, ptrdiff_t y_step, const uint8_t *u, const uint8_t *v, ptrdiff_t step)
+/* y0 y1 - - u0 v0 u1 v1, the lowest byte first: of YUYV, where `y` and `c` (its first chroma byte) are two bytes apart. */
+FG_BODY uint64_t packed_bytes(const uint8_t *y, const uint8_t *c)
 {
-    uint32_t chroma = u[0] | (uint32_t)v[0] << 8 | (uint32_t)u[step] << 16 | (uint32_t)v[step] << 24;
-    return y[0] | (uint64_t)y[y_step] << 8 | (uint64_t)chroma << 32;
+    uint32_t chroma = c[0] | (uint32_t)c[2] << 8 | (uint32_t)c[4] << 16 | (uint32_t)c[6] << 24;
+    return y[0] | (uint64_t)y[2] << 8 | (uint64_t)chroma << 32;
 }
 
-FG_TARGET_VECTOR static void warp_yuv_v(const plane *planes, line at, int count, int16_t *out)
+/* The same of NV12 and, with `vu`, of NV21. */
+FG_BODY uint64_t planar_bytes(const uint8_t *y, const uint8_t *c, bool vu)
 {
-    const ptrdiff_t row = planes[0].row, step = planes[0].step, chroma_row = planes[1].row, chroma_step = planes[1].step;
-    const uint8_t *luma = planes[0].data, *u_plane = planes[1].data, *v_plane = planes[2].data;
-    const bool half_y = planes[1].half_y;
+    uint16_t luma;
+    uint32_t chroma;
+    memcpy(&luma, y, 2);
+    memcpy(&chroma, c, 4);
+    if (vu)
+        chroma = (chroma >> 8 & 0x00ff00ff) | (chroma & 0x00ff00ff) << 8;
+    return luma | (uint64_t)chroma << 32;
+}
+
+V8_OP void warp_yuv_body(const plane *planes, line at, int count, bool packed, bool vu, int16_t *out)
+{
+    const ptrdiff_t row = planes[0].row, step = packed ? 2 : 1, chroma_step = packed ? 4 : 2;
+    const uint8_t *const luma = planes[0].data, *const chroma = planes[vu ? 2 : 1].data;
     for (int i = 0; i < count; i++, at.x += at.dx, at.y += at.dy) {
-        const int64_t cx = chroma_at(at.x), cy = half_y ? chroma_at(at.y) : at.y;
+        const int64_t cx = chroma_at(at.x), cy = packed ? at.y : chroma_at(at.y);
         const uint8_t *y = luma + (at.y >> 32) * row + (at.x >> 32) * step;
-        const ptrdiff_t c = (cy >> 32) * chroma_row + (cx >> 32) * chroma_step;
-        const uint8_t *u = u_plane + c, *v = v_plane + c;
-        const int16_t wy[2] = {fraction(at.y), fraction(cy)};
-        const int16_t wx = fraction(at.x), wc = fraction(cx), weights[8] = {wx, wc, wc};
-        v8 left, right, t = v8_lerp(v8_widen(yuv_bytes(y, step, u, v, chroma_step)),
-                                    v8_widen(yuv_bytes(y + row, step, u + chroma_row, v + chroma_row, chroma_step)),
-                                    v8_two_weights(wy));
-        v8_yuv_neighbours(t, &left, &right);
-        v8_store4(out + 4 * i, v8_lerp(left, right, v8_load(weights)));
+        const uint8_t *c = chroma + (cy >> 32) * row + (cx >> 32) * chroma_step;
+        v8 left, right, upper = v8_widen(packed ? packed_bytes(y, c) : planar_bytes(y, c, vu));
+        v8 lower = v8_widen(packed ? packed_bytes(y + row, c + row) : planar_bytes(y + row, c + row, vu));
+        v8_yuv_neighbours(v8_lerp(upper, lower, v8_splat2(fraction(at.y), fraction(cy))), &left, &right);
+        v8_store4(out + 4 * i, v8_lerp(left, right, v8_luma_weight(fraction(at.x), fraction(cx))));
     }
+}
+
+FG_TARGET_VECTOR static void warp_yuv_v(const fg_frame *frame, const plane *planes, line at, int count, int16_t *out)
+{
+    if (frame->format == FG_NV12)
+        warp_yuv_body(planes, at, count, false, false, out);
+    else
+        warp_yuv_body(planes, at, count, frame->format == FG_YUYV, frame->format == FG_NV21, out);
 }
 
 #endif
@@ -791,7 +806,7 @@ static void warp_inside(const fg_frame *frame, const plane *planes, int channels
 {
 #if FG_VECTOR
     if (vector && is_yuv(frame->format)) {
-        warp_yuv_v(planes, at, count, out);
+        warp_yuv_v(frame, planes, at, count, out);
         return;
     }
     if (vector && channels == 3) {

@@ -19,6 +19,19 @@ V8_OP v8 v8_splat(int16_t value)
     return _mm_set1_epi16(value);
 }
 
+/* a four times, then b four times. */
+V8_OP v8 v8_splat2(int16_t a, int16_t b)
+{
+    __m128i both = _mm_cvtsi32_si128((int)((uint32_t)(uint16_t)a | (uint32_t)(uint16_t)b << 16));
+    return _mm_shuffle_epi32(_mm_unpacklo_epi16(both, both), 0x50);
+}
+
+/* a once, then b. */
+V8_OP v8 v8_luma_weight(int16_t a, int16_t b)
+{
+    return _mm_insert_epi16(_mm_set1_epi16(b), a, 0);
+}
+
 /* Four values from p, four from q. */
 V8_OP v8 v8_join(const int16_t *p, const int16_t *q)
 {
@@ -186,6 +199,16 @@ typedef int16x8_t v8;
 V8_OP v8 v8_splat(int16_t value)
 {
     return vdupq_n_s16(value);
+}
+
+V8_OP v8 v8_splat2(int16_t a, int16_t b)
+{
+    return vcombine_s16(vdup_n_s16(a), vdup_n_s16(b));
+}
+
+V8_OP v8 v8_luma_weight(int16_t a, int16_t b)
+{
+    return vsetq_lane_s16(a, vdupq_n_s16(b), 0);
 }
 
 V8_OP v8 v8_join(const int16_t *p, const int16_t *q)
