@@ -1,14 +1,17 @@
 #!/bin/sh
 # Build the kernels with AddressSanitizer and UndefinedBehaviorSanitizer (gcc) and run their tests on that build.
-# Run from the repository root, in an environment with the dev extra: sh edge_runtime/csrc/sanitize.sh [pytest options]
+# Run from the repository root; PYTHON names an interpreter with the dev extra and setuptools (default: python):
+#   sh edge_runtime/csrc/sanitize.sh [pytest options]
 set -eu
+
+python=${PYTHON:-python}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 mkdir "$work/facegate_edge"
 cp edge_runtime/facegate_edge/*.py "$work/facegate_edge/"
-CC=gcc FACEGATE_SANITIZE=1 FACEGATE_WERROR=1 python setup.py -q build_ext --build-lib "$work" --build-temp "$work/temp"
+CC=gcc FACEGATE_SANITIZE=1 FACEGATE_WERROR=1 "$python" setup.py -q build_ext --build-lib "$work" --build-temp "$work/temp"
 
 # PYTHONMALLOC=malloc: buffers that cffi makes get red zones of their own. Leaks of the interpreter are not ours.
 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
@@ -16,4 +19,4 @@ LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.s
     UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
     PYTHONMALLOC=malloc \
     PYTHONPATH="$work" \
-    python -m pytest -q -p no:cacheprovider tests/edge_runtime/test_kernels_*.py "$@"
+    "$python" -m pytest -q -p no:cacheprovider tests/edge_runtime/test_kernels_*.py "$@"
