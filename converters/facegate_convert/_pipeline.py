@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from facegate_convert._bundles import Model
     from facegate_edge._manifest import Manifest
-    from facegate_edge._values import Template
+    from facegate_edge._values import Frame, Template
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,12 +31,15 @@ class _Source:
 
 
 @contextlib.contextmanager
-def embedder(models: Sequence[Model], *, threads: int = 2) -> Iterator[Callable[[Path], Template | None]]:
+def embedder(
+    models: Sequence[Model], *, threads: int = 2, load: Callable[[Path], Frame] | None = None
+) -> Iterator[Callable[[Path], Template | None]]:
     """A function from a photograph to the template of its largest face, None if it shows no usable one.
 
     Args:
         models: a detector and a recogniser.
         threads: for each model.
+        load: reads a photograph; `facegate_edge.load_image` if None.
 
     Raises:
         ModelError: the models do not fit together.
@@ -48,7 +51,7 @@ def embedder(models: Sequence[Model], *, threads: int = 2) -> Iterator[Callable[
 
         def embed(path: Path) -> Template | None:
             try:
-                frame = load_image(path)
+                frame = (load or load_image)(path)
                 faces = pipeline.detect(frame)
                 if not faces:
                     return None
