@@ -353,6 +353,10 @@ INVALID = {
         [_node("ConstantOfShape", ["s"], ["c"]), _node("Add", ["x", "c"], ["y"])],
         {"s": np.asarray([100_000, 100_000])},
     ),
+    "padding as large as the window": (
+        [_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], pads=[2, 0, 0, 0])],
+        {},
+    ),
     "a matrix that does not fit": ([_node("MatMul", ["x", "w"], ["y"])], {"w": _array(5, 3)}),
     "a concat that does not fit": ([_node("Concat", ["x", "w"], ["y"], axis=0)], {"w": _array(1, 4, 6, 7)}),
     "a split that does not add up": ([_node("Split", ["x", "s"], ["y", "z"], axis=1)], {"s": np.asarray([1, 2])}),

@@ -77,8 +77,8 @@ def expected_outputs(
 ) -> dict[str, np.ndarray]:
     """Onnxruntime's outputs; those that end in a Sigmoid as the exact sigmoid of its logits.
 
-    Its Sigmoid is off by up to 1.2e-7, which is more than 1e-4 of the range of a YuNet objectness that never exceeds
-    1e-3 on a picture without a face; LiteRT's is off by 3e-9 there (docs/adr).
+    Its Sigmoid is off by up to 1.2e-7, which is more than 1e-4 of the range of a YuNet objectness that stays near
+    1e-3 on a picture without a face; LiteRT's is off by 3e-9 there (docs/adr/0008).
     """
     proto = onnx.ModelProto.FromString(model)
     outputs = [o.name for o in proto.graph.output]
@@ -297,6 +297,17 @@ def test_padding_is_an_operator_only_where_tflite_would_pad_differently(
     model = onnx_model(nodes, {"x": shape}, ["y"], _weights(KERNEL))
     lowered = check(model, {"x": np.random.default_rng(1).normal(size=shape).astype(np.float32)})
     assert lowered.operators == expected
+
+
+def test_padded_maxima_of_negative_values_stay_in_one_partition(
+    check: Callable[..., Any], onnx_model: Callable[..., bytes]
+) -> None:
+    """MaxPool pads with its own edge where zeros could win, with operators that XNNPACK takes."""
+    nodes = _net(("MaxPool", ["x"], ["y"], {"kernel_shape": [3, 5], "strides": [2, 2], "pads": [1, 2, 1, 4]}))
+    feed = np.random.default_rng(1).uniform(-9, -1, IMAGE).astype(np.float32)
+    lowered = check(onnx_model(nodes, {"x": IMAGE}, ["y"]), {"x": feed})
+    assert lowered.operators["MAX_POOL_2D"] == 1
+    assert partitions(lowered) == (1, True)
 
 
 @pytest.mark.parametrize(

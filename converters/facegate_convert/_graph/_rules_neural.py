@@ -163,6 +163,8 @@ def pool(b: Builder, n: OnnxNode) -> None:
             # The specification's padding is negative here; onnxruntime crops averages and fails on maxima.
             n.refuse(f"auto_pad {mode} with strides {strides} beyond its window {kernel}", "export explicit pads")
         pads = _auto_pads(mode, shape[2:], kernel, strides)
+    if any(p >= k for p, k in zip(pads, (*kernel, *kernel), strict=True)):
+        n.invalid(f"pads {pads} are not smaller than its window {kernel}: some windows would hold nothing")
     ceil = bool(n.attribute("ceil_mode", 0)) and mode == "NOTSET"
     size = []
     for i in (0, 1):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 NHWC = (0, 2, 3, 1)
+MAX_JOINED = 5  # XNNPACK joins at most so many tensors at once
 
 
 @dataclass(slots=True)
@@ -141,6 +142,16 @@ class Emitter:
         """A RESHAPE that is made even if nothing changes: outputs need a tensor of their own."""
         size = self.integers(list(shape), "shape")
         return self.emit("RESHAPE", [tensor, size], shape, name, newShape=tuple(shape))
+
+    def joined(self, tensors: Sequence[int], axis: int, name: str) -> int:
+        """Tensors joined along an axis, so many at a time as XNNPACK takes; a single one as it is."""
+        parts = list(tensors)
+        while len(parts) > 1:
+            some = parts[:MAX_JOINED]
+            shape = list(self.shape(some[0]))
+            shape[axis] = sum(self.shape(t)[axis] for t in some)
+            parts = [self.emit("CONCATENATION", some, shape, name, axis=axis), *parts[MAX_JOINED:]]
+        return parts[0]
 
     # Values
 

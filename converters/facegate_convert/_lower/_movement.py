@@ -9,7 +9,7 @@ import numpy as np
 
 from facegate_convert._lower import _layout
 from facegate_convert._lower._elementwise import combine
-from facegate_convert._lower._emitter import NHWC, Emitter, View, keyed_shape
+from facegate_convert._lower._emitter import MAX_JOINED, NHWC, Emitter, View, keyed_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _REST = -1  # the key of everything that is not one of the axes asked for
 _IMAGE_AXES = (2, 3)
-_MAX_JOINED = 5  # XNNPACK joins at most so many tensors at once
 
 
 def isolated(e: Emitter, view: View, axes: Sequence[int]) -> tuple[Order, list[int], dict[int, int]]:
@@ -76,8 +75,7 @@ def concat(e: Emitter, node: Node) -> None:
         own = [*shape[:place], view.shape[axis], *shape[place + 1 :]]
         tensors.append(e.ordered(view, _resized(order, {axis: view.shape[axis]}), own))
     total = e.graph.shapes[name][axis]
-    result = [*shape[:place], total, *shape[place + 1 :]]
-    tensor = e.emit("CONCATENATION", tensors, result, name, axis=place)
+    tensor = e.joined(tensors, place, name)
     e.views[name] = View(tensor, _layout.dims_of(_resized(order, {axis: total}), len(views[0].dims)))
 
 
@@ -226,7 +224,7 @@ def resize(e: Emitter, node: Node) -> None:
     shape = e.graph.shapes[name]
     if mode == "nearest" and len(shape) == len(NHWC) and set(samples) <= set(_IMAGE_AXES):
         factors = [_repeats(samples.get(i), x.shape[i]) for i in _IMAGE_AXES]
-        if all(1 <= f <= _MAX_JOINED for f in factors):
+        if all(1 <= f <= MAX_JOINED for f in factors):
             e.define(name, _repeated(e, e.stored(x, NHWC), factors[0], factors[1], name), NHWC)
             return
     if len(shape) == len(NHWC) and set(samples) <= set(_IMAGE_AXES):

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from facegate_convert._graph import Node
 
-# What a pad of "minus infinity" is: no pixel is smaller, and it stays finite when it is quantised.
-_LOWEST = float(np.finfo(np.float32).min)
 _MATRIX = 2
 
 
@@ -32,7 +30,8 @@ def padding(
     strides: Sequence[int],
     pads: Sequence[int],
     name: str,
-    value: float | None = 0.0,
+    *,
+    edges: bool = False,
 ) -> tuple[int, str]:
     """Bring ONNX's explicit padding to TFLite: nothing, SAME where it pads exactly so, else a PAD before VALID.
 
@@ -44,7 +43,7 @@ def padding(
         strides: of the window, down and across.
         pads: top, left, bottom, right as in ONNX.
         name: of the operator's result, from which new tensors take theirs.
-        value: what to pad with; None is minus infinity.
+        edges: pad with the edge's own values instead of zeros.
 
     Returns:
         The tensor to read, and "SAME" or "VALID".
@@ -63,13 +62,28 @@ def padding(
     if same:
         return x, "SAME"
     end = [max(v, 0) for v in end]
+    if edges:
+        for axis in (0, 1):
+            x = _edges_repeated(e, x, axis + 1, begin[axis], end[axis], name)
+        return x, "VALID"
     table = [[0, 0], [begin[0], end[0]], [begin[1], end[1]], [0, 0]]
     shape = (n, *(spatial[i] + begin[i] + end[i] for i in (0, 1)), channels)
-    inputs = [x, e.integers(table, "paddings")]
-    if value == 0:
-        return e.emit("PAD", inputs, shape, f"{name}/pad"), "VALID"
-    inputs.append(e.scalar(_LOWEST if value is None else value))
-    return e.emit("PADV2", inputs, shape, f"{name}/pad"), "VALID"
+    return e.emit("PAD", [x, e.integers(table, "paddings")], shape, f"{name}/pad"), "VALID"
+
+
+def _edges_repeated(e: Emitter, x: int, axis: int, begin: int, end: int, name: str) -> int:
+    """An NHWC tensor with its first and last slice along an axis repeated."""
+    shape = list(e.shape(x))
+    size = [*shape[:axis], 1, *shape[axis + 1 :]]
+    parts = [x]
+    for count, place in ((begin, 0), (end, shape[axis] - 1)):
+        if not count:
+            continue
+        first = [place if i == axis else 0 for i in range(len(shape))]
+        inputs = [x, e.integers(first, "begin"), e.integers(size, "size")]
+        edge = e.emit("SLICE", inputs, size, f"{name}/edge")
+        parts = parts + [edge] * count if place else [edge] * count + parts
+    return e.joined(parts, axis, f"{name}/edges")
 
 
 def _bias(e: Emitter, node: Node, channels: int) -> npt.NDArray[Any]:
@@ -124,9 +138,7 @@ def conv_transpose(e: Emitter, node: Node) -> None:
             filters = weight[g * share : (g + 1) * share].transpose(1, 2, 3, 0)  # (M / group, kH, kW, C / group)
             own = bias[g * per_group : (g + 1) * per_group]
             parts.append(_transpose_conv(e, part, filters, own, strides, pads, (batch, *size, per_group), name))
-        y = parts[0]
-        if group > 1:
-            y = e.emit("CONCATENATION", parts, (batch, *size, count), name, axis=3)
+        y = e.joined(parts, 3, name)
     e.define(name, y, NHWC)
 
 
@@ -236,11 +248,15 @@ def _cropped(e: Emitter, x: int, begin: Sequence[int], end: Sequence[int], name:
 
 
 def max_pool(e: Emitter, node: Node) -> None:
-    """MaxPool: padding is minus infinity, which is 0 where nothing is negative (and PAD is what XNNPACK takes)."""
+    """MaxPool: padding is minus infinity, which is 0 where nothing is negative.
+
+    Where something is, the edge is repeated instead: a window that reaches into the padding holds the edge itself, so
+    its maximum stays the same. XNNPACK and the quantizer take neither PADV2 nor infinities.
+    """
     name, a = node.outputs[0], node.attributes
     batch, channels, *size = e.graph.shapes[name]
-    value = 0.0 if nonnegative(e.graph, node.inputs[0]) else None
-    x, mode = padding(e, e.image(node.inputs[0]), size, a["kernel"], a["strides"], a["pads"], name, value)
+    edges = not nonnegative(e.graph, node.inputs[0])
+    x, mode = padding(e, e.image(node.inputs[0]), size, a["kernel"], a["strides"], a["pads"], name, edges=edges)
     e.define(name, _pool(e, "MAX_POOL_2D", x, mode, a, (batch, *size, channels), name), NHWC)
 
 
