@@ -12,11 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tflite_child import Folder
 
 from facegate_edge._engine import make_engine
+from facegate_edge._gallery import compare
+from facegate_edge._manifest import Manifest
+from facegate_edge._manifest_json import dump_manifest
+from facegate_edge._pipeline import Pipeline
+from facegate_edge._values import Frame, Template
 
 CHILD = Path(__file__).with_name("tflite_child.py")
-REQUIREMENTS = ["numpy<2", "tflite-runtime==2.14.0"]
+REQUIREMENTS = ["numpy<2", "tflite-runtime==2.14.0", "cffi"]
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +103,37 @@ def test_tflite_gives_what_litert_gives(tiny, child, tmp_path, name):
             np.testing.assert_allclose(
                 outputs[key].astype(float), array.astype(float), atol=1 if array.dtype == np.int8 else 1e-5
             )
+
+
+def test_the_pipeline_runs_on_tflite(shared, converted, child, tmp_path):
+    """Real models on tflite-runtime find the face that LiteRT finds, and give its template (cosine 0.999)."""
+    found = [
+        converted("yunet/yunet_n_320_320.onnx", engine=False),
+        converted("mobilefacenet-foamliu/mobilefacenet_dynbatch.onnx", engine=False, preprocess="imagenet"),
+    ]
+    manifest = Manifest(
+        1,
+        "test",
+        "1.0.0",
+        "2026-01-01T00:00:00Z",
+        "0.1.0",
+        "any",
+        tuple(info for info, _ in found),
+        (),
+        "tests",
+        ("none",),
+    )
+    (tmp_path / "manifest.json").write_bytes(dump_manifest(manifest))
+    for info, data in found:
+        (tmp_path / f"{info.role}.tflite").write_bytes(data)
+    photo = Frame.open(shared / "faces/astronaut.png")
+    np.save(tmp_path / "frame.npy", photo.data)
+    child(tmp_path)
+    with np.load(tmp_path / "result.npz") as theirs, Pipeline(Folder(tmp_path), engine="litert") as pipeline:
+        (face,) = pipeline.detect(photo)
+        np.testing.assert_allclose(theirs["box"], face.box, atol=0.5)
+        other = Template(theirs["template"], pipeline.space)
+        assert compare(pipeline.embed(photo, face), other) >= 0.999
 
 
 def test_tflite_keeps_the_protocol(tiny, child, tmp_path):

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from facegate_edge._engine import choose_engine, make_engine
+from facegate_edge._manifest_json import parse_manifest
+from facegate_edge._pipeline import Pipeline
+from facegate_edge._values import Frame
 from facegate_edge.errors import FacegateError
 
 
@@ -19,6 +22,28 @@ def error_of(act) -> str:
     except Exception as e:  # noqa: BLE001 - the type is what is reported
         return type(e).__name__
     return "nothing"
+
+
+class Folder:
+    """Stands in for a bundle: manifest.json and ROLE.tflite in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.manifest = parse_manifest((folder / "manifest.json").read_bytes())
+        self.folder = folder
+
+    def model_bytes(self, role: str) -> bytes:
+        """The model of a role."""
+        return (self.folder / f"{role}.tflite").read_bytes()
+
+
+def pipeline(folder: Path) -> dict:
+    """Run the folder's models on its frame.npy, write result.npz."""
+    frame = Frame(np.load(folder / "frame.npy"))
+    with Pipeline(Folder(folder), engine="tflite") as running:
+        running.warm_up()
+        (face,) = running.detect(frame)
+        np.savez(folder / "result.npz", box=face.box, template=running.embed(frame, face).data)
+    return {}
 
 
 def main(folder: Path) -> dict:
@@ -56,4 +81,6 @@ def main(folder: Path) -> dict:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]))))  # noqa: T201 - the report
+    given = Path(sys.argv[1])
+    report = pipeline(given) if (given / "manifest.json").exists() else main(given)
+    print(json.dumps(report))  # noqa: T201 - the report

@@ -1,0 +1,104 @@
+"""`facegate bench`: the figures it gives, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from facegate.cli import main
+from facegate.cli._bench import percentile, summarize
+from facegate_edge._manifest import Manifest
+from facegate_edge._timings import STAGES, Timings
+
+
+@pytest.mark.parametrize(
+    ("values", "percent", "expected"),
+    [([7], 50, 7), ([7], 95, 7), ([3, 1, 2], 50, 2), ([4, 3, 2, 1], 50, 2), (list(range(1, 101)), 95, 95)],
+)
+def test_percentiles_are_nearest_ranks(values, percent, expected):
+    """The smallest value that so many percent of all values do not exceed."""
+    assert percentile(values, percent) == expected
+
+
+def test_shares_are_of_all_time():
+    """Inference and everything else make up the whole; a stage that never ran is left out."""
+    timings = Timings()
+    timings.totals = [2_000_000, 4_000_000]
+    timings.stages = {stage: [0, 0] for stage in STAGES}
+    timings.stages["preprocess"] = [100_000, 300_000]
+    timings.stages["detect"] = [1_000_000, 2_000_000]
+    timings.stages["embed"] = [500_000, 1_000_000]
+    report = summarize(timings)
+    assert set(report["stages"]) == {"preprocess", "detect", "embed"}
+    assert report["stages"]["detect"] == {"p50_ms": 1.0, "p95_ms": 2.0, "share": 0.5}
+    assert report["inference"]["share"] == pytest.approx(0.75)
+    assert report["not_inference"] == {"p50_ms": 0.5, "p95_ms": 1.0, "share": 0.25}
+    assert report["total"]["share"] == 1
+
+
+@pytest.fixture(scope="module")
+def bundle(converted, tmp_path_factory):
+    """An unsigned bundle of real models."""
+    from facegate_convert._bundle_writer import write_bundle  # noqa: PLC0415 - only where models can be converted
+
+    found = [
+        converted("yunet/yunet_n_320_320.onnx", engine=False),
+        converted("mobilefacenet-foamliu/mobilefacenet_dynbatch.onnx", engine=False, preprocess="imagenet"),
+    ]
+    infos = tuple(info for info, _ in found)
+    manifest = Manifest(1, "test", "1.0.0", "2026-01-01T00:00:00Z", "0.1.0", "any", infos, (), "tests", ("none",))
+    path = tmp_path_factory.mktemp("bench") / "test.fgb"
+    write_bundle(path, manifest, {info.role: data for info, data in found}, None)
+    return path
+
+
+def test_the_command_measures_a_made_up_frame(bundle, capsys):
+    """Without a photograph one face is assumed, and every stage has its figures."""
+    assert main(["bench", str(bundle), "--development", "--frames", "3", "--threads", "2", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["frames"], report["threads"], report["faces"], report["synthetic"]) == (3, 2, 1, True)
+    assert set(report["stages"]) == {"preprocess", "detect", "decode", "align", "measure", "embed", "template"}
+    assert report["inference"]["share"] + report["not_inference"]["share"] == pytest.approx(1)
+    assert 0 < report["total"]["p50_ms"] <= report["total"]["p95_ms"]
+
+
+def test_the_command_measures_a_photograph(shared, bundle, capsys):
+    """With a photograph its own faces are embedded; people get a table."""
+    photo = str(shared / "faces/astronaut.png")
+    assert main(["bench", str(bundle), "--development", "--frames", "2", "--image", photo]) == 0
+    shown = capsys.readouterr().out
+    assert "2 frames of 512x512, faces in each: 1" in shown
+    assert "not inference" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--frames", "2"], 4),
+        (["--development", "--image", "nowhere.jpg"], 3),
+        (["--development", "--frames", "0"], 2),
+        (["--development", "--engine", "onnx"], 2),
+    ],
+    ids=["untrusted", "no image", "no frames", "no such engine"],
+)
+def test_the_command_refuses_what_it_cannot_measure(bundle, arguments, code, capsys):
+    """Trust, image and options are checked with the exit codes that the help lists."""
+    assert main(["bench", str(bundle), *arguments]) == code
+    assert capsys.readouterr().err
+
+
+def test_a_missing_bundle_is_an_error_of_its_own(tmp_path, capsys):
+    """A path without a bundle exits with 3."""
+    assert main(["bench", str(tmp_path / "none.fgb"), "--development"]) == 3
+    assert "none.fgb" in capsys.readouterr().err
+
+
+def test_the_made_up_frame_is_always_the_same():
+    """Figures of two runs are of the same pixels."""
+    from facegate.cli._bench import _made_up_frame  # noqa: PLC0415 - a private part under test
+
+    first, second = _made_up_frame(), _made_up_frame()
+    assert first.size == (640, 480)
+    np.testing.assert_array_equal(first.data, second.data)
