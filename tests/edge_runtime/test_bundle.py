@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from facegate_convert._bundle_writer import sign_bundle, write_bundle
 from facegate_edge import _archive
@@ -23,6 +25,7 @@ from facegate_edge._keys import SigningKey, TrustStore
 from facegate_edge.errors import (
     BundleClosedError,
     BundleError,
+    BundleFormatError,
     BundleHashError,
     BundleMemberError,
     BundleReadError,
@@ -510,27 +513,44 @@ def test_attack_file_changed_after_the_check(write, model_bytes):
         assert bytes(view) == model_bytes["recognizer"]
 
 
-def test_attack_file_grows_while_it_is_read(write, monkeypatch):
-    """A file whose length changes during reading is refused."""
-    path = write()
+@pytest.mark.parametrize("chunk", [1, 64, 1 << 20])
+@pytest.mark.parametrize("change", [-1, 1])
+def test_attack_file_changes_its_length_while_it_is_read(write, monkeypatch, chunk, change):
+    """A file that is longer or shorter than it said is refused, however the reading is divided."""
+    path = write("recognizer")
     genuine = os.fstat
 
-    class Shorter:
+    class Other:
         def __init__(self, status):
-            self.st_mode, self.st_size = status.st_mode, status.st_size - 1
+            self.st_mode, self.st_size = status.st_mode, status.st_size + change
 
-    monkeypatch.setattr("facegate_edge._bundle.os.fstat", lambda fd: Shorter(genuine(fd)))
+    monkeypatch.setattr("facegate_edge._bundle._CHUNK", chunk)
+    monkeypatch.setattr("facegate_edge._bundle.os.fstat", lambda fd: Other(genuine(fd)))
     with pytest.raises(BundleTruncatedError, match="changed"):
         open_bundle(path, trust=TRUST)
 
 
-def test_verified_memory_is_sealed(write):
-    """Not even this process can write to the bytes that were checked."""
+def test_verified_memory_is_sealed(write, monkeypatch):
+    """The bytes that were checked cannot be written: neither through the bundle nor through the memory's own file."""
+    genuine, descriptors = os.memfd_create, []
+
+    def create(*args):
+        descriptor = genuine(*args)
+        descriptors.append(os.dup(descriptor))
+        return descriptor
+
+    monkeypatch.setattr("facegate_edge._bundle.os.memfd_create", create)
     with open_bundle(write(), trust=TRUST) as bundle:
         with pytest.raises(TypeError):
             bundle.model_bytes("recognizer")[0] = 0
         with pytest.raises(TypeError):
             bundle._map[0] = 0
+        (descriptor,) = descriptors
+        with pytest.raises(PermissionError):
+            os.pwrite(descriptor, b"!", 0)
+        with pytest.raises(PermissionError):
+            os.ftruncate(descriptor, 0)
+        os.close(descriptor)
 
 
 def test_without_memfd_the_bytes_are_still_out_of_the_files_reach(write, model_bytes, monkeypatch):
@@ -545,6 +565,55 @@ def test_without_memfd_the_bytes_are_still_out_of_the_files_reach(write, model_b
         path.write_bytes(b"")
         assert bytes(bundle.model_bytes("recognizer")) == model_bytes["recognizer"]
         assert bundle.model_bytes("recognizer").readonly
+
+
+def test_attack_data_between_the_last_member_and_the_directory(write):
+    """Bytes in the gap before the directory are refused even if the end record accounts for them."""
+    path = write()
+    data = bytearray(path.read_bytes())
+    start = struct.unpack_from("<I", data, len(data) - 6)[0]
+    data[start:start] = b"hidden"
+    struct.pack_into("<I", data, len(data) - 6, start + 6)
+    path.write_bytes(data)
+    refused(path, BundleFormatError, "belong to no member")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["manifest.json", "manifest.sig", "models/a.tflite", "models/recognizer.tflite", "x"]),
+            st.binary(max_size=40),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_arbitrary_archives_are_refused(tmp_path_factory, members):
+    """Whatever members an archive has in the right layout, what is no bundle is refused as such."""
+    path = build(tmp_path_factory.getbasetemp() / "arbitrary.fgb", members)
+    with pytest.raises(BundleError):
+        open_bundle(path, trust=TRUST, development=True)
+
+
+@given(st.data())
+def test_arbitrary_edits_are_refused(tmp_path_factory, make_manifest, model_bytes, data):
+    """Several bytes overwritten anywhere: refused as a bundle, or the bytes are the same."""
+    path = tmp_path_factory.getbasetemp() / "edited.fgb"
+    write_bundle(path, make_manifest("recognizer"), {"recognizer": model_bytes["recognizer"]}, KEY)
+    original = path.read_bytes()
+    edited = bytearray(original)
+    # Mostly where the structure is: the first header, and the directory with the end record.
+    places = (
+        st.integers(0, 63) | st.integers(len(original) - 260, len(original) - 1) | st.integers(0, len(original) - 1)
+    )
+    for position, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), min_size=1, max_size=6)):
+        edited[position] = value
+    path.write_bytes(edited)
+    if edited == original:
+        open_bundle(path, trust=TRUST).close()
+        return
+    with pytest.raises(BundleError):
+        open_bundle(path, trust=TRUST)
 
 
 # --- files and use --------------------------------------------------------------------------------

@@ -254,6 +254,17 @@ def test_what_is_no_manifest(data, problem):
     assert problem in str(caught.value) or "missing" in str(caught.value)
 
 
+@pytest.mark.parametrize("field", ['"name": "test"', '"role": "recognizer"', '"cosine_min": 0.999', '"zero": 1'])
+def test_a_field_that_stands_twice(document, field):
+    """A duplicate is refused also where both say the same, and before anything else is looked at."""
+    text = json.dumps(document)
+    twice = (
+        text.replace(field, f"{field}, {field}", 1) if field in text else text.replace("{", f"{{{field}, {field}, ", 1)
+    )
+    with pytest.raises(ManifestError, match="twice"):
+        parse_manifest(twice.encode())
+
+
 def test_a_manifest_of_absurd_size(document):
     """More than 1 MiB is refused before it is parsed."""
     with pytest.raises(BundleTooLargeError):
