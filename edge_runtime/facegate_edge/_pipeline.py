@@ -84,6 +84,7 @@ class Pipeline:
             def compiled(role: str) -> Engine:
                 made = choice.factory(bundle.model_bytes(role), threads=threads)
                 stack.callback(made.close)
+                stack.callback(_wipe, made)
                 return made
 
             self._detector_engine = compiled("detector")
@@ -192,8 +193,9 @@ class Pipeline:
             self.timings = timings
 
     def close(self) -> None:
-        """Free the engines; a second call does nothing. Faces, templates and measures stay good."""
+        """Wipe and free the engines' memory; a second call does nothing. Faces, templates and measures stay good."""
         self._aligned = None
+        self._aligner.luma.fill(0)
         self._engines.close()
 
     def __enter__(self) -> Self:
@@ -204,3 +206,9 @@ class Pipeline:
 
     def __repr__(self) -> str:
         return f"Pipeline({self.manifest.name} {self.manifest.version}, {self.engine})"
+
+
+def _wipe(engine: Engine) -> None:
+    """Leave no face and no embedding in an engine's tensors."""
+    for array in (*engine.inputs.values(), *engine.outputs.values()):
+        array.fill(0)

@@ -166,6 +166,21 @@ def test_a_pipeline_is_closed_twice_without_harm(fakes):
     assert fakes["detector"].closed
 
 
+def test_closing_leaves_no_face_in_memory(fakes):
+    """The engines' inputs and outputs and the aligned luma are zeros after close()."""
+    pipeline = Pipeline(Models(detector(), recognizer(4)))
+    pipeline.detect(FRAME)
+    pipeline.measure(FRAME, FACE)
+    pipeline.embed(FRAME, FACE)
+    arrays = [a for r in ("detector", "recognizer") for a in (*fakes[r].inputs.values(), *fakes[r].outputs.values())]
+    luma = pipeline._aligner.luma
+    assert luma.any()
+    assert any(a.any() for a in arrays)
+    pipeline.close()
+    assert not luma.any()
+    assert not any(a.any() for a in arrays)
+
+
 @pytest.mark.usefixtures("fakes")
 def test_timings_tell_where_a_frame_s_time_goes():
     """Every stage that ran has one entry a frame; stages sum up to no more than the frame's total."""
