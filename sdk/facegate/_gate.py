@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from facegate._clock import SystemClock
+from facegate._consent import Consent
 from facegate._decision import Decision, SignedDecision, format_time, is_reference, sign_decision
 from facegate._lockout import Lockout
 from facegate._people import People
 from facegate._uuid7 import Uuid7Source
-from facegate.errors import ConsentMissingError, EnrollError, GateClosedError, PolicyError, SubjectError
+from facegate.errors import ConsentMissingError, EnrollError, FrameError, GateClosedError, PolicyError, SubjectError
 from facegate_edge._gallery import compare
+from facegate_edge._values import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,14 +23,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from facegate._clock import Clock
-    from facegate._consent import Consent
     from facegate._decision import Kind, Liveness, Mark, Outcome, Reason
     from facegate._policy import Policy
     from facegate_edge._bundle import Bundle
     from facegate_edge._keys import SigningKey
     from facegate_edge._liveness import LivenessScore
     from facegate_edge._quality import Quality
-    from facegate_edge._values import Face, Frame, Template
+    from facegate_edge._values import Face, Template
 
 __all__ = ["EnrollResult", "Gate", "GatePipeline"]
 
@@ -180,7 +181,7 @@ class Gate:
         Raises:
             ConsentMissingError: there is no record, or it is not valid now.
             SubjectError: `subject` is no reference.
-            EnrollError: there is no frame, or the person would have more than 16 templates.
+            EnrollError: there is no frame, what is given is none, or the person would have more than 16 templates.
             GateClosedError: the gate is closed.
             EngineError: a model failed to run.
         """
@@ -190,6 +191,8 @@ class Gate:
             self._sweep()
             consent = self._check_consent(consent)
             known = self._people.templates(subject)
+            if isinstance(frames, Frame) or not all(isinstance(frame, Frame) for frame in frames):
+                raise EnrollError("frames are a list of Frame", hint="load_image makes a Frame of a file")
             if not frames or len(frames) + known > MAX_TEMPLATES:
                 raise EnrollError(
                     f"{len(frames)} frames for a person with {known} templates",
@@ -208,6 +211,7 @@ class Gate:
 
         Raises:
             SubjectError: `subject` is no reference. One that is not enrolled is a decision, not an error.
+            FrameError: `frame` is no Frame.
             GateClosedError, EngineError: see `enroll`.
         """
         if not is_reference(subject):
@@ -275,7 +279,7 @@ class Gate:
         self._people.sweep(self._clock.now())
 
     def _check_consent(self, consent: Consent | None) -> Consent:
-        if consent is None:
+        if not isinstance(consent, Consent):
             raise ConsentMissingError("nobody is enrolled without consent", hint="record it and pass a Consent")
         if not consent.valid_at(self._clock.now()):
             raise ConsentMissingError("the consent has expired or is not given yet", hint="check its dates")
@@ -333,6 +337,8 @@ class Gate:
 
     def _probe(self, frame: Frame) -> _Probe:
         """The one face of a frame that may be compared; what comes first in this list of reasons is told."""
+        if not isinstance(frame, Frame):
+            raise FrameError("a gate looks at a Frame", hint="load_image makes one of a file")
         faces = self._pipeline.detect(frame)
         if not faces:
             return _Probe("no_face")

@@ -52,12 +52,18 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Refuse rules that cannot be meant."""
+        for name in ("fmr", "threshold", "live_at", "spoof_at", "lockout_seconds", "max_lockout_seconds"):
+            value = getattr(self, name)
+            optional = name in ("threshold", "live_at", "spoof_at")
+            _require(_is_number(value) or (optional and value is None), f"{name} must be a number")
+        for name in ("one_face_only", "require_liveness"):
+            _require(type(getattr(self, name)) is bool, f"{name} must be True or False")
+        _require(isinstance(self.quality, QualityGate), "quality must be a QualityGate")
+        _require(all(map(_is_number, dataclasses.asdict(self.quality).values())), "quality limits must be numbers")
         _require(0 < self.fmr < 1, "fmr must be between 0 and 1")
         _require(self.threshold is None or -1 <= self.threshold <= 1, "threshold must be -1 to 1")
-        limits = dataclasses.asdict(self.quality).values()
-        _require(all(isinstance(v, (int, float)) and math.isfinite(v) for v in limits), "quality limits must be finite")
         _require(type(self.max_attempts) is int and self.max_attempts >= 0, "max_attempts must be 0 or more")
-        durations = 0 < self.lockout_seconds <= self.max_lockout_seconds < math.inf
+        durations = 0 < self.lockout_seconds <= self.max_lockout_seconds
         _require(durations, "lockout_seconds must be above 0 and at most max_lockout_seconds")
         if self.require_liveness or self.live_at is not None or self.spoof_at is not None:
             low, high = self.spoof_at, self.live_at
@@ -101,6 +107,11 @@ class Policy:
             if offered
             else "it was never evaluated: build it with operating points, or set a threshold yourself",
         )
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a finite number; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _require(condition: bool, problem: str) -> None:

@@ -416,6 +416,20 @@ def test_a_policy_that_the_bundle_cannot_keep_is_refused(make_gate, tmp_path, ma
         make_gate(Policy(**LIVE), bundle=without)
 
 
+@pytest.mark.parametrize("frame", [None, "photo.jpg", np.zeros((4, 4, 3), np.uint8), b"jpeg"])
+def test_what_is_no_frame(enrolled, consent, frame):
+    """A path, an array or bytes in a frame's place are refused with the way to make one."""
+    gate = enrolled()
+    for call in (lambda: gate.identify(frame), lambda: gate.verify("alice", frame)):
+        with pytest.raises(errors.FrameError):
+            call()
+    for frames in ([frame], frame):
+        with pytest.raises(errors.EnrollError):
+            gate.enroll("alice", frames if frames is not None else [None], consent)
+    with pytest.raises(errors.ConsentMissingError):
+        gate.enroll("alice", [], "yes, I agree")
+
+
 def test_closing_wipes(enrolled, shows, consent, pipeline):
     """A closed gate knows nobody, refuses everything, and leaves a pipeline that it was given open."""
     gate = enrolled()
