@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from facegate_convert import _families, _measure
 from facegate_convert._calibration import Crops, prepare, synthetic_inputs
+from facegate_convert._equalize import equalize
 from facegate_convert._graph import load_graph
 from facegate_convert._heads import finish
 from facegate_convert._lower import lower
@@ -247,12 +248,19 @@ def _quantized(
         tell("quantising", 0, 0)
         return quantize_dynamic(lowered.model), ""
     # The quantizer knows no PRELU: rewritten, the whole network stays one int8 partition.
-    base = lower(graph, output_names={o.source: o.name for o in match.outputs}, prelu="rewrite").model
+    names = {o.source: o.name for o in match.outputs}
+    tell("equalising", 0, 0)
+    graph, _ = equalize(graph, lowered.model, names, inputs[:_JUDGED])
+    base = lower(graph, output_names=names, prelu="rewrite").model
     normal = match.preprocessing
     ends = [(pixel - m) * s for m, s in zip(normal.mean, normal.scale, strict=True) for pixel in (0, 255)]
     ranges = measure_ranges(
         base, inputs, (min(ends), max(ends)), progress=lambda done, total: tell("calibrating", done, total)
     )
+    if match.role == "detector":
+        # A face is the exception in a frame: its scores are the very extremes that a mean would clip.
+        tell("quantising", 0, 0)
+        return quantize_static(base, ranges, "extreme"), "extreme"
     judged = inputs[:_JUDGED]
     exact = {name: values.reshape(len(judged), -1) for name, values in _measure.run_engine(base, judged).items()}
     found = []
