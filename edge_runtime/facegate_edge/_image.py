@@ -51,8 +51,8 @@ def load_image(source: str | os.PathLike[str] | BinaryIO) -> Frame:
         raise FrameError(f"{name} is a folder", hint="name the image files in it")
     try:
         with warnings.catch_warnings():
-            # Pillow only warns up to twice its own limit, which is not ours: the size is checked below.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Of sizes up to twice its own limit, which is not ours, and of headers that are not used.
+            warnings.simplefilter("ignore")
             opened = Image.open(source, formats=FORMATS)
     except FileNotFoundError:
         raise FrameError(f"there is no file {name}", hint="check the path") from None
