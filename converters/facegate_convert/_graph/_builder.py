@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 
+# A tensor larger than this is a mistake or an attack on the build host.
+MAX_ELEMENTS = 2**29
+
 
 @dataclass(slots=True)
 class OnnxNode:
@@ -32,8 +36,22 @@ class OnnxNode:
     opset: int
 
     def attribute(self, name: str, default: Any) -> Any:
-        """An attribute's value, or the operator's default."""
-        return self.attributes.get(name, default)
+        """An attribute's value, or the operator's default; invalid if it is of another kind than that."""
+        value = self.attributes.get(name, default)
+        kinds = (int, float) if isinstance(default, float) else type(default)
+        if default is not None and not isinstance(value, kinds):
+            self.invalid(f"its attribute {name} is {type(value).__name__}, not {type(default).__name__}")
+        return value
+
+    def integers(self, name: str) -> tuple[int, ...] | None:
+        """A list of integers (or a single one as a list), None if it is not given."""
+        if name not in self.attributes:
+            return None
+        value = self.attributes[name]
+        values = (value,) if isinstance(value, int) else value
+        if not isinstance(values, tuple) or not all(isinstance(v, int) for v in values):
+            self.invalid(f"its attribute {name} is not a list of integers")
+        return values
 
     def input(self, index: int) -> str:
         """The name of an input, "" if it is absent."""
@@ -115,9 +133,9 @@ class Builder:
 
     def integers(self, node: OnnxNode, index: int, attribute: str) -> tuple[int, ...] | None:
         """A list of integers that is an attribute in older operator sets and an input in newer ones."""
-        if attribute in node.attributes:
-            value = node.attributes[attribute]
-            return (value,) if isinstance(value, int) else tuple(value)
+        given = node.integers(attribute)
+        if given is not None:
+            return given
         array = self.parameter(node, index, attribute)
         return None if array is None else tuple(int(v) for v in np.asarray(array).reshape(-1))
 
@@ -154,6 +172,8 @@ class Builder:
         name = output if output is not None else self.new_name(f"{node.outputs[0]}/{op.lower()}")
         if any(d <= 0 for d in shape):
             node.invalid(f"its result would have the shape {tuple(shape)}, which is empty")
+        if math.prod(shape) > MAX_ELEMENTS:
+            node.invalid(f"its result would have the shape {tuple(shape)}, which no device can hold")
         self.declare(name, shape, dtype or self.dtypes[inputs[0]])
         self.nodes.append(Node(op, node.name, tuple(inputs), (name,), attributes))
         return name

@@ -55,8 +55,9 @@ def fold(node: OnnxNode, arrays: Sequence[Array | None]) -> list[Array] | None:
 
 def integer_list(node: OnnxNode, array: Array | None, attribute: str) -> tuple[int, ...] | None:
     """Integers from an attribute (older operator sets) or from an array (newer ones)."""
-    if attribute in node.attributes:
-        return tuple(node.attributes[attribute])
+    given = node.integers(attribute)
+    if given is not None:
+        return given
     return None if array is None else tuple(int(v) for v in array.reshape(-1))
 
 

@@ -227,7 +227,7 @@ def _external(tensor: onnx.TensorProto, directory: Path | None, size: int) -> by
 
 
 def attributes_of(node: onnx.NodeProto, directory: Path | None) -> dict[str, Any]:
-    """A node's attributes as Python values; graphs and types are left out, no supported operator has any."""
+    """A node's attributes as Python values; None for kinds that no supported operator has (graphs, types)."""
     kinds = onnx.AttributeProto
     decoded: dict[str, Any] = {}
     for a in node.attribute:
@@ -243,4 +243,8 @@ def attributes_of(node: onnx.NodeProto, directory: Path | None) -> dict[str, Any
             decoded[a.name] = tuple(float(v) for v in a.floats)
         elif a.type == kinds.INTS:
             decoded[a.name] = tuple(int(v) for v in a.ints)
+        elif a.type == kinds.STRINGS:
+            decoded[a.name] = tuple(v.decode("utf-8", "replace") for v in a.strings)
+        else:
+            decoded[a.name] = None  # there, but of a kind that no supported operator has: never taken for absent
     return decoded

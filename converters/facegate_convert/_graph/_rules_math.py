@@ -73,7 +73,7 @@ def clip(b: Builder, n: OnnxNode) -> None:
     bounds: list[float | None] = []
     largest = float(np.finfo(np.float32).max)
     for index, name, end in ((1, "min", -math.inf), (2, "max", math.inf)):
-        given = n.attributes.get(name)
+        given = n.attribute(name, end) if name in n.attributes else None
         if given is None:
             array = b.parameter(n, index, name)
             given = end if array is None or array.size == 0 else float(array.reshape(-1)[0])

@@ -22,8 +22,9 @@ _SEQUENCE_RANK = 3
 
 def _spatial(n: OnnxNode, name: str, rank: int, default: int) -> tuple[int, ...]:
     """An attribute with one number for each spatial axis, as two numbers (a sequence is an image of height 1)."""
-    values = tuple(n.attribute(name, (default,) * (rank - 2)))
-    if len(values) != rank - 2:
+    values = n.integers(name)
+    values = (default,) * (rank - 2) if values is None else values
+    if len(values) != rank - 2 or min(values) < min(default, 1):
         n.invalid(f"{name} {values} does not fit an input of rank {rank}")
     return values if rank == _IMAGE_RANK else (default, *values)
 
@@ -31,7 +32,7 @@ def _spatial(n: OnnxNode, name: str, rank: int, default: int) -> tuple[int, ...]
 def _pads(n: OnnxNode, rank: int) -> tuple[int, ...]:
     """Explicit padding: top, left, bottom, right."""
     count = rank - 2
-    values = tuple(n.attribute("pads", (0,) * (2 * count)))
+    values = n.integers("pads") or (0,) * (2 * count)
     if len(values) != 2 * count:
         n.invalid(f"pads {values} does not fit an input of rank {rank}")
     if any(v < 0 for v in values):
@@ -126,7 +127,9 @@ def conv_transpose(b: Builder, n: OnnxNode) -> None:
     kernels = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
     full = [(shape[2 + i] - 1) * strides[i] + kernels[i] for i in (0, 1)]
     mode = n.attribute("auto_pad", "NOTSET")
-    wanted = n.attributes.get("output_shape")
+    wanted = n.integers("output_shape")
+    if wanted is not None and (len(wanted) != rank - 2 or min(wanted) < 1):
+        n.invalid(f"output_shape {wanted} does not fit an input of rank {rank}")
     pads: tuple[int, ...]
     if wanted is not None or mode.startswith("SAME"):
         size = [*(1,), *wanted][-2:] if wanted is not None else [shape[2 + i] * strides[i] for i in (0, 1)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facegate_convert._graph import _fold
-from facegate_convert._graph._builder import normalize_axis
+from facegate_convert._graph._builder import MAX_ELEMENTS, normalize_axis
 from facegate_convert._graph._read import dtype_name
 from facegate_convert._graph._resize import COORDINATES, NEAREST, sampling
 
@@ -32,7 +32,7 @@ def alias(b: Builder, n: OnnxNode) -> None:
 def shape_of(b: Builder, n: OnnxNode) -> None:
     """Shape: every shape is known, so it is a constant."""
     shape = b.shape(n)
-    part = shape[n.attribute("start", 0) : n.attribute("end", None)]
+    part = shape[n.attribute("start", 0) : n.attribute("end", len(shape))]
     b.set_constant(n.outputs[0], np.asarray(part, np.int64))
 
 
@@ -66,7 +66,7 @@ def reshape(b: Builder, n: OnnxNode) -> None:
 def transpose(b: Builder, n: OnnxNode) -> None:
     """Transpose(perm)."""
     shape = b.shape(n)
-    perm = tuple(n.attribute("perm", tuple(reversed(range(len(shape))))))
+    perm = n.integers("perm") or tuple(reversed(range(len(shape))))
     if sorted(perm) != list(range(len(shape))):
         n.invalid(f"perm {perm} does not fit an input of rank {len(shape)}")
     b.add("Transpose", n, n.inputs[:1], [shape[p] for p in perm], output=n.outputs[0], perm=perm)
@@ -179,13 +179,12 @@ def _sizes(b: Builder, n: OnnxNode, shape: tuple[int, ...]) -> tuple[list[int], 
     """The result's shape and the scale of every axis."""
     rank = len(shape)
     if n.op == "Upsample":
-        scales, sizes = n.attributes.get("scales"), None
-        if scales is None:
-            scales = b.parameter(n, 1, "scales")
+        given = n.attribute("scales", ())
+        scales, sizes = given or b.parameter(n, 1, "scales"), None
     else:
         first = 1 if b.opset == 10 else 2  # noqa: PLR2004 - Resize took a region of interest from version 11
         scales, sizes = b.parameter(n, first, "scales"), b.parameter(n, 3, "sizes") if b.opset > 10 else None  # noqa: PLR2004
-    axes = tuple(normalize_axis(n, a, rank) for a in n.attribute("axes", tuple(range(rank))))
+    axes = tuple(normalize_axis(n, a, rank) for a in n.integers("axes") or range(rank))
     result, factors = list(shape), [1.0] * rank
     if sizes is not None and np.size(sizes):
         wanted = [int(v) for v in np.reshape(sizes, -1)]
@@ -226,9 +225,9 @@ def resize(b: Builder, n: OnnxNode) -> None:
     if n.attribute("antialias", 0) and mode == "linear" and any(f < 1 for f in factors):
         n.refuse("it filters while shrinking (antialias)", "export with antialias=False, or use average pooling")
     samples: dict[int, dict[str, Any]] = {}
+    if min(result) < 1 or math.prod(result) > MAX_ELEMENTS:
+        n.invalid(f"its result would have the shape {tuple(result)}")
     for axis, (size, wanted, factor) in enumerate(zip(shape, result, factors, strict=True)):
-        if wanted < 1:
-            n.invalid(f"its result would have the shape {tuple(result)}, which is empty")
         if (size, factor) != (wanted, 1.0):
             samples[axis] = sampling(mode, coordinates, rounding, size, wanted, factor)
     if not samples:

@@ -11,7 +11,7 @@ from facegate_convert._lower._emitter import NHWC, Emitter, View
 from facegate_convert._lower._flatbuffer import serialize
 from facegate_convert._lower._model import LoweredModel
 from facegate_convert.errors import ConvertError, UnsupportedOperatorError
-from facegate_edge._manifest import TensorInfo
+from facegate_edge import TensorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

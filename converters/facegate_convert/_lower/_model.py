@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from facegate_edge._manifest import TensorInfo
+    from facegate_edge import TensorInfo
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
