@@ -220,7 +220,7 @@ def template_space(source_sha256: str, match: Match, precision: str) -> str:
     """The id of the space that a recogniser's templates live in.
 
     Whatever moves templates is in it: the weights, how pixels become input, where landmarks are put, and the precision.
-    The precision, because at int8 the best threshold moves by up to 0.025 (docs/convert.md) and a gallery enrolled at
+    The precision, because at int8 the best threshold moves by up to 0.03 (docs/convert.md) and a gallery enrolled at
     one precision would be judged by a threshold of the other. Not the calibration set: it moves templates less than two
     photographs of a person differ, and a recalibrated model must not force everybody to enrol again.
     """
@@ -404,6 +404,8 @@ def _warnings(options: Options, crops: Crops | None, fitted: int, info: ModelInf
         found.append(f"{crops.unreadable} files of the calibration folder are no images that can be read")
     if crops and crops.without_face:
         found.append(f"no usable face was found in {crops.without_face} photographs of the calibration folder")
+    if crops and crops.left_out:
+        found.append(f"{crops.left_out} photographs were left out: the others fill the memory that inputs may take")
     if info.provenance.licence == "unknown":
         found.append("the licence of the weights is unknown (--licence, --commercial-use)")
     return tuple(found)
