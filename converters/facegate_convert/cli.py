@@ -278,7 +278,7 @@ def _check_operating_points(given: dict[str, Any]) -> None:
 def _operating_points(
     given: dict[str, Any], models: Sequence[Model], progress: Progress
 ) -> tuple[tuple[OperatingPoint, ...], tuple[str, ...], Similarities | None]:
-    from facegate_convert import _operating_point  # noqa: PLC0415
+    from facegate_convert import _operating_point, _statistics  # noqa: PLC0415
     from facegate_convert._pipeline import embedder  # noqa: PLC0415
 
     if given["operating_point"]:
@@ -304,10 +304,13 @@ def _operating_points(
         similarities = _operating_point.compare(comparisons, embed_and_tell)
     found, notes = _operating_point.operating_points(similarities, given["fmr"] or _operating_point.FMR_TARGETS)
     if not given["fmr"]:
-        # Nobody asked for these targets by name: those that the data cannot carry are not worth writing down.
-        carried = tuple(p for p in found if p.impostor * p.fmr >= 3 - 1e-9)
+        # Nobody asked for these targets by name: of those that the data cannot carry, one is kept if there is no other.
+        carried = tuple(p for p in found if p.impostor >= _statistics.trials_needed(p.fmr))
+        dropped = ", ".join(f"{p.fmr:g}" for p in found[max(1, len(carried)) :])
+        notes = (() if carried else notes[:1]) + (
+            (f"too few comparisons for FMR {dropped}: left out",) if dropped else ()
+        )
         found = carried or found[:1]
-        notes = tuple(note for note in notes if carried == () and note is notes[0])
     return found, notes, similarities
 
 

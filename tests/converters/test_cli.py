@@ -357,3 +357,23 @@ def test_measured_operating_points_on_real_photographs(shared, tmp_path, key):
     assert 0.2 < points[0].threshold < points[1].threshold < 0.5
     assert len(output.data["notes"]) == 2  # 262 comparisons carry neither 1e-2 nor 1e-3
     assert output.data["without_face"] == 0
+
+
+def test_targets_that_nobody_named_are_left_out_if_not_carried(shared, tmp_path):
+    """Without --fmr the bundle holds what the photographs can carry, at least one point, and the rest is said."""
+    models = shared / "models"
+    output = run(
+        cli.bundle_build,
+        models / "yunet/yunet_n_320_320.onnx",
+        models / "mobileface-becauseofai/mobileface_id_v2.onnx",
+        "-o",
+        tmp_path / "door.fgb",
+        *BUILD,
+        "--images",
+        shared / "faces/ageitgey/knn_examples/train",
+    )
+    (point,) = output.data["operating_points"]
+    assert (point["fmr"], point["genuine"], point["impostor"]) == (0.01, 4, 32)
+    assert point["fmr_upper"] > 0.05
+    assert len(output.data["notes"]) == 2
+    assert "FMR 0.001, 0.0001: left out" in output.data["notes"][1]
