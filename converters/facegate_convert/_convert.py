@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from facegate_convert import _families, _measure
 from facegate_convert._calibration import Crops, prepare, synthetic_inputs
@@ -167,7 +167,7 @@ def convert(source: Path, options: Options | None = None, *, progress: Progress 
         warnings=_warnings(options, crops, len(fit), info),
         inputs=described,
         calibration=info.provenance.calibration,
-        calibration_ranges=how,
+        calibration_method=how,
         calibration_images=crops.images if crops else 0,
         calibration_inputs=len(fit) if options.precision == "int8" else 0,
         unreadable=crops.unreadable if crops else 0,
@@ -243,33 +243,43 @@ def _quantized(
     options: Options,
     tell: Progress,
 ) -> tuple[bytes, str]:
-    """(the quantised model, how its ranges were made): of the ways there are, the one with the smallest mean error."""
+    """(the quantised model, how it was made): of the ways there are, the fewest pieces, then the least error."""
     if options.precision == "dynamic":
         tell("quantising", 0, 0)
         return quantize_dynamic(lowered.model), ""
-    # The quantizer knows no PRELU: rewritten, the whole network stays one int8 partition.
     names = {o.source: o.name for o in match.outputs}
     tell("equalising", 0, 0)
     graph, _ = equalize(graph, lowered.model, names, inputs[:_JUDGED])
-    base = lower(graph, output_names=names, prelu="rewrite").model
     normal = match.preprocessing
     ends = [(pixel - m) * s for m, s in zip(normal.mean, normal.scale, strict=True) for pixel in (0, 255)]
-    ranges = measure_ranges(
-        base, inputs, (min(ends), max(ends)), progress=lambda done, total: tell("calibrating", done, total)
-    )
-    if match.role == "detector":
-        # A face is the exception in a frame: its scores are the very extremes that a mean would clip.
-        tell("quantising", 0, 0)
-        return quantize_static(base, ranges, "extreme"), "extreme"
+    # A face is the exception in a frame: a detector's scores are the very extremes that a mean would clip.
+    ways = ("extreme",) if match.role == "detector" else RANGES
     judged = inputs[:_JUDGED]
-    exact = {name: values.reshape(len(judged), -1) for name, values in _measure.run_engine(base, judged).items()}
+    exact = {n: values.reshape(len(judged), -1) for n, values in _measure.run_engine(lowered.model, judged).items()}
     found = []
-    for how in RANGES:
-        tell("quantising", 0, 0)
-        model = quantize_static(base, ranges, how)
-        found.append((sum(p["error_mean"] for p in _parity(exact, model, judged).values()), model, how))
-    _, model, how = min(found, key=lambda f: f[0])
+    for form, name in _prelu_forms(graph).items():
+        base = lower(graph, output_names=names, prelu=form).model
+        ranges = measure_ranges(
+            base, inputs, (min(ends), max(ends)), progress=lambda done, total: tell("calibrating", done, total)
+        )
+        for how in ways:
+            tell("quantising", 0, 0)
+            model = quantize_static(base, ranges, how)
+            error = sum(p["error_mean"] for p in _parity(exact, model, judged).values())
+            found.append((_measure.partitions(model), error, model, f"{how} ranges{name}"))
+    _, _, model, how = min(found, key=lambda f: f[:2])
     return model, how
+
+
+def _prelu_forms(graph: Graph) -> dict[Literal["keep", "rewrite"], str]:
+    """How the slopes of PReLU and LeakyReLU may be written, and what the report calls it.
+
+    The quantizer knows neither. Left float between two conversions they usually are closer and faster; written
+    as arithmetic they are int8. Which is better differs by network (docs/adr/0012), so both are tried.
+    """
+    if not any(node.op in ("PRelu", "LeakyRelu") for node in graph.nodes):
+        return {"keep": ""}
+    return {"keep": ", PReLU left float", "rewrite": ", PReLU rewritten"}
 
 
 def _crops(info: ModelInfo, model: bytes, options: Options, tell: Progress) -> Crops | None:

@@ -22,7 +22,8 @@ class Report:
         warnings: what the reader should know before trusting the model.
         inputs: what the parity figures were measured on.
         calibration: fingerprint of the calibration set (sha256 hex), "" if there was none.
-        calibration_ranges: how the ranges of activations were made of those of the inputs, "mean" or "extreme".
+        calibration_method: how the ranges of activations were made of those of the inputs ("mean" or "extreme"), and
+            what became of PReLU, e.g. "mean ranges, PReLU left float".
         calibration_images, calibration_inputs: photographs read, and model inputs made from them.
         unreadable, without_face: photographs left out.
         parity_float: per output, the float32 model against onnxruntime.
@@ -42,7 +43,7 @@ class Report:
     warnings: tuple[str, ...]
     inputs: str
     calibration: str
-    calibration_ranges: str
+    calibration_method: str
     calibration_images: int
     calibration_inputs: int
     unreadable: int
@@ -80,7 +81,7 @@ class Report:
             lines.append(
                 f"  calibration  {self.calibration_inputs} inputs from {self.calibration_images} photographs"
                 f" ({self.unreadable} unreadable, {self.without_face} without a face),"
-                f" {self.calibration_ranges} ranges, set {self.calibration[:12]}"
+                f" {self.calibration_method}, set {self.calibration[:12]}"
             )
         lines += [f"  assumed: {text}" for text in self.assumptions]
         lines += [f"  warning: {text}" for text in self.warnings]

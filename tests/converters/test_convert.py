@@ -377,3 +377,12 @@ def test_converted_models_run_in_the_pipeline(shared, tmp_path):
         frame = load_image(shared / "faces/astronaut.png")
         (face,) = pipeline.detect(frame)
         assert pipeline.embed(frame, face).space == models[1].info.recognizer.template_space
+
+
+@pytest.mark.parametrize("prelu", [True, False])
+def test_int8_says_how_it_was_made(tmp_path, crops, prelu):
+    """The report names the ranges, and what became of PReLU only where there is any."""
+    source = write(tmp_path, tiny_onnx.vector(64, prelu=prelu))
+    method = convert(source, dataclasses.replace(QUIET, precision="int8", calibration=crops)).report.calibration_method
+    assert ("PReLU" in method) == prelu
+    assert method.split(",")[0] in ("mean ranges", "extreme ranges")
