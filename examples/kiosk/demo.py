@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -48,9 +49,9 @@ class Probe:
 
 def run(*arguments: str) -> dict:
     """Run a facegate command as a person would, show it, and give back what it reports."""
-    print(f"$ facegate {' '.join(arguments)}", flush=True)
+    print(f"$ facegate {shlex.join(arguments)}", flush=True)
     done = subprocess.run(  # noqa: S603 - our own command with our own arguments
-        [str(Path(sys.executable).with_name("facegate")), *arguments, "--json"],
+        [sys.executable, "-m", "facegate", *arguments, "--json"],
         stdout=subprocess.PIPE,
         text=True,
         check=False,
