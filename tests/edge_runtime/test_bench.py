@@ -76,17 +76,27 @@ def test_the_command_measures_a_photograph(shared, bundle, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (["--frames", "2"], 4),
+        (["--frames", "2"], 2),
+        (["--frames", "2", "--trust", "none.pub"], 3),
         (["--development", "--image", "nowhere.jpg"], 3),
         (["--development", "--frames", "0"], 2),
         (["--development", "--engine", "onnx"], 2),
     ],
-    ids=["untrusted", "no image", "no frames", "no such engine"],
+    ids=["whom to trust", "no key", "no image", "no frames", "no such engine"],
 )
 def test_the_command_refuses_what_it_cannot_measure(bundle, arguments, code, capsys):
     """Trust, image and options are checked with the exit codes that the help lists."""
     assert main(["bench", str(bundle), *arguments]) == code
     assert capsys.readouterr().err
+
+
+def test_trust_comes_from_the_environment_too(bundle, tmp_path, monkeypatch):
+    """FACEGATE_TRUST is the default of --trust here as elsewhere: it trusts, and nobody signed."""
+    from facegate import SigningKey  # noqa: PLC0415 - for this test only
+
+    SigningKey.generate().verify_key.save(tmp_path / "signer.pub")
+    monkeypatch.setenv("FACEGATE_TRUST", str(tmp_path / "signer.pub"))
+    assert main(["bench", str(bundle), "--frames", "2"]) == 4
 
 
 def test_a_missing_bundle_is_an_error_of_its_own(tmp_path, capsys):

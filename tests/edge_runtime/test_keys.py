@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -371,6 +372,6 @@ def test_without_a_terminal_nobody_is_asked(tmp_path, monkeypatch):
     """In a script a missing passphrase is an error, not a prompt that hangs."""
     path = tmp_path / "k.pem"
     SigningKey.generate().save(path, "secret")
-    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: PTH123, SIM115 - no terminal
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # no terminal
     with pytest.raises(KeyPassphraseError, match="none was given"):
         _passphrase.load_signing_key(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -168,7 +169,8 @@ def python(code: str, **kwargs):
 def test_interrupted():
     """Ctrl-C ends with 130 and without a traceback."""
     code = (
-        "import sys, time, click\n"
+        "import signal, sys, time, click\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # what is started in the background ignores it
         "from facegate.cli import main, _commands\n"
         "@click.command()\n"
         "def wait():\n    print('ready', flush=True); time.sleep(30)\n"
@@ -209,7 +211,7 @@ def test_the_end_of_input_at_a_prompt(run, monkeypatch):
         click.prompt("Name")
 
     monkeypatch.setattr(_commands.root, "get_command", lambda *_: ask)
-    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: PTH123, SIM115
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     assert run("ask")[0] == 2
 
 
@@ -288,6 +290,29 @@ def test_a_plugin_whose_packages_are_missing(run, plugins):
     assert run("--help")[0] == 0
 
 
+def test_a_plugin_that_finds_its_packages_missing_when_it_runs(run, plugins, monkeypatch):
+    """The wheel carries the converter's code but not its tools: its commands load, and still say what to install."""
+
+    @click.command()
+    def needy():
+        __import__("no_such_package_at_all.part")
+
+    @click.command()
+    def buggy():
+        __import__("facegate.no_such_module")
+
+    module_of(monkeypatch, needy)
+    plugins(convert="some_plugin:command", bundle__build="some_plugin:command", other="some_plugin:command")
+    for args in (["convert"], ["bundle", "build"]):
+        code, _, err = run(*args)
+        assert code == 5
+        assert "no_such_package_at_all" in err
+        assert "pip install 'facegate[convert]'" in err
+    assert run("other")[0] == 5
+    module_of(monkeypatch, buggy)
+    assert run("convert")[0] == 70
+
+
 def test_without_the_converter_its_commands_are_not_listed(run, plugins):
     """On a device help lists what the device can do, and asking for more says what to install."""
     plugins()
@@ -347,7 +372,7 @@ def test_keys_new_with_a_passphrase_file(run, tmp_path, monkeypatch):
 
 def test_an_unprotected_key_must_be_asked_for(run, monkeypatch, tmp_path):
     """Without a terminal, a passphrase or --no-passphrase no key is made."""
-    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: PTH123, SIM115
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     code, _, err = run("keys", "new", "-o", "k.pem")
     assert code == 4
     assert "--no-passphrase" in err

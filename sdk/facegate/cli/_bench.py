@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facegate.cli._trust import open_trusted, trust_options
+
 if TYPE_CHECKING:
     from facegate_edge import Face, Frame, Pipeline, Timings
     from facegate_edge._output import Output
@@ -24,10 +26,7 @@ _SIZE = (640, 480)
 )
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads for each model.")
 @click.option("--engine", type=click.Choice(["litert", "tflite"]), help="Use this engine instead of choosing.")
-@click.option(
-    "--trust", type=click.Path(path_type=Path), help="Public key, or folder of them, the bundle is signed by."
-)
-@click.option("--development", is_flag=True, help="Measure a bundle that nobody trusted signed.")
+@trust_options
 @click.pass_obj
 def bench(
     output: Output,
@@ -45,13 +44,12 @@ def bench(
     that. Without --image the frame is made up, 640x480, and one face is assumed in the middle of it. What is not
     inference is everything but the engine's runs.
     """
-    from facegate_edge import Frame, Pipeline, Timings, TrustStore, open_bundle  # noqa: PLC0415 - help must not wait
+    from facegate_edge import Frame, Pipeline, Timings  # noqa: PLC0415 - help must not wait
 
-    store = None if trust is None else TrustStore.load(trust)
     timings = Timings()
     frame = _made_up_frame() if image is None else Frame.open(image)
     with (
-        open_bundle(bundle, trust=store, development=development) as opened,
+        open_trusted(bundle, trust, development=development) as opened,
         Pipeline(opened, threads=threads, engine=engine, timings=timings) as pipeline,
     ):
         pipeline.warm_up(*frame.size)

@@ -70,6 +70,17 @@ class LazyGroup(click.Group):
             raise CommandUnavailableError(f"{self._path}{cmd_name} is no command", hint="its package has a fault")
         return _with_json(command)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. Raises CommandUnavailableError if it finds out only then that its packages are missing."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            entry = self._lazy.get(ctx.invoked_subcommand or "")
+            ours = (error.name or "").startswith("facegate")  # that one would be a bug
+            if ours or isinstance(entry, click.Group) or (entry is not None and entry.target):
+                raise
+            raise self._unavailable(ctx.invoked_subcommand or "", entry, error) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands with their static help: nothing is loaded for it."""
         rows = [(name, self._help(name)) for name in self.list_commands(ctx)]
@@ -108,15 +119,23 @@ class LazyGroup(click.Group):
         entry = self._plugins().get(name)
         if entry is None and known is None:
             return None
-        extra = known.extra if known else ""
-        hint = f"run: pip install 'facegate[{extra}]'" if extra else "install what the command's package asks for"
         if entry is None:
-            raise CommandUnavailableError(f"`{name}` is not installed here", hint=hint)
+            raise self._unavailable(name, known)
         try:
             return entry.load()
         except ImportError as error:
-            missing = f" (missing: {error.name})" if error.name else ""
-            raise CommandUnavailableError(f"`{name}` cannot be used here{missing}", hint=hint) from error
+            raise self._unavailable(name, known, error) from error
+
+    @staticmethod
+    def _unavailable(name: str, known: Lazy | None, error: ImportError | None = None) -> CommandUnavailableError:
+        """What is missing for a command of another package, and how to get it."""
+        hint = "install what the command's package asks for"
+        if known is not None and known.extra:
+            hint = f"run: pip install 'facegate[{known.extra}]'"
+        if error is None:
+            return CommandUnavailableError(f"`{name}` is not installed here", hint=hint)
+        missing = f" (missing: {error.name})" if error.name else ""
+        return CommandUnavailableError(f"`{name}` cannot be used here{missing}", hint=hint)
 
 
 def _with_json(command: click.Command) -> click.Command:
