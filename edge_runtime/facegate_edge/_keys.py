@@ -23,6 +23,7 @@ from facegate_edge.errors import (
     KeyPassphraseError,
     KeyPermissionError,
     KeyTypeError,
+    KeyWriteError,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = ["KEY_ID_LENGTH", "SigningKey", "TrustStore", "VerifyKey", "b64url_dec
 
 KEY_ID_LENGTH = 16  # hex digits: 64 bits name a key; they do not authenticate it, the signature does
 _MAX_KEY_FILE = 64 * 1024
+_MAX_PASSPHRASE = 1023  # what the library accepts
 _RAW_LENGTH = 32
 _KEY_ID_LINE = re.compile(rb"Key-Id: ([0-9a-f]{16})\n")
 
@@ -123,7 +125,7 @@ class VerifyKey:
         return self._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the key as PEM, mode 0644. Raises KeyExistsError, KeyFileError."""
+        """Write the key as PEM, mode 0644. Raises KeyExistsError, KeyWriteError."""
         _write_new(Path(path), self.to_pem(), 0o644)
 
     def verify(self, signature: bytes, data: bytes | memoryview) -> None:
@@ -253,7 +255,7 @@ class SigningKey:
         return f"Key-Id: {self.key_id}\n".encode("ascii") + pem
 
     def save(self, path: str | os.PathLike[str], passphrase: str | bytes | None = None) -> None:
-        """Write the key as PEM PKCS#8, mode 0600 from its first byte. Raises KeyExistsError, KeyFileError."""
+        """Write the key as PEM PKCS#8, mode 0600 from its first byte. Raises KeyExistsError, KeyWriteError."""
         _write_new(Path(path), self.to_pem(passphrase), 0o600)
 
     def sign(self, data: bytes) -> bytes:
@@ -323,9 +325,14 @@ class TrustStore:
 
 
 def _passphrase_bytes(passphrase: str | bytes | None) -> bytes:
-    data = passphrase.encode() if isinstance(passphrase, str) else passphrase
+    try:
+        data = passphrase.encode() if isinstance(passphrase, str) else passphrase
+    except UnicodeEncodeError:  # what the environment held was no UTF-8
+        raise KeyPassphraseError("the passphrase is not UTF-8", hint="use a UTF-8 locale, or plain letters") from None
     if not data:
         raise KeyPassphraseError("an empty passphrase protects nothing", hint="give none at all, or a real one")
+    if len(data) > _MAX_PASSPHRASE:
+        raise KeyPassphraseError(f"a passphrase has at most {_MAX_PASSPHRASE} bytes", hint="choose a shorter one")
     return data
 
 
@@ -365,7 +372,7 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
             f"{path} exists already", hint="choose another name: a key file is never overwritten"
         ) from None
     except OSError as error:
-        raise KeyFileError(f"the key {path} cannot be written: {error.strerror}") from error
+        raise _not_written(path, error) from error
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
             os.fchmod(descriptor, mode)  # the umask may have taken bits away from a public key
@@ -375,4 +382,10 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             path.unlink()
-        raise KeyFileError(f"the key {path} cannot be written: {error.strerror}") from error
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> KeyWriteError:
+    return KeyWriteError(
+        f"the key {path} cannot be written: {error.strerror}", hint="make room or choose another folder"
+    )

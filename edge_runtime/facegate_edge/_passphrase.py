@@ -72,11 +72,12 @@ def ask_passphrase(prompt: str, *, confirm: bool = False) -> str | None:
 def load_signing_key(path: str | os.PathLike[str]) -> SigningKey:
     """Load a private key, fetching its passphrase only if it has one. Raises what `SigningKey.load` raises."""
     try:
-        return SigningKey.load(path, stored_passphrase())
+        return SigningKey.load(path)
     except KeyPassphraseError:
-        if stored_passphrase() is not None:
-            raise
-        passphrase = ask_passphrase(f"Passphrase of {os.fspath(path)}")
+        # Once: a pipe that holds the passphrase can be read only once.
+        passphrase = stored_passphrase()
+        if passphrase is None:
+            passphrase = ask_passphrase(f"Passphrase of {os.fspath(path)}")
         if passphrase is None:
             raise
-        return SigningKey.load(path, passphrase)
+    return SigningKey.load(path, passphrase)

@@ -31,6 +31,7 @@ __all__ = [
     "KeyPassphraseError",
     "KeyPermissionError",
     "KeyTypeError",
+    "KeyWriteError",
     "ManifestError",
     "MissingModelError",
     "ModelError",
@@ -182,6 +183,12 @@ class KeyPermissionError(KeyFileError):
 
 class KeyExistsError(KeyFileError):
     """A key file is there already and is never overwritten."""
+
+
+class KeyWriteError(KeyFileError):
+    """A key cannot be written: no space, no permission, no such folder. Nothing half-written is left behind."""
+
+    exit_code = 5
 
 
 class InvalidSignatureError(FacegateError, ValueError):

@@ -368,6 +368,29 @@ def test_loading_a_key_asks_only_if_it_must(tmp_path, monkeypatch):
     assert len(asked) == 1
 
 
+def test_the_passphrase_of_a_pipe_is_read_once(tmp_path, monkeypatch):
+    """A wrong passphrase from a pipe is told as one; the empty pipe is not read again."""
+    path = tmp_path / "k.pem"
+    SigningKey.generate().save(path, "secret")
+    for passphrase, message in ((b"wrong\n", "the passphrase is wrong"), (b"\n", "no usable first line")):
+        reader, writer = os.pipe()
+        os.write(writer, passphrase)
+        os.close(writer)
+        monkeypatch.setenv("FACEGATE_PASSPHRASE_FILE", f"/dev/fd/{reader}")
+        with pytest.raises(KeyPassphraseError, match=message):
+            _passphrase.load_signing_key(path)
+        os.close(reader)
+
+
+def test_a_key_without_passphrase_needs_no_passphrase_file(tmp_path, monkeypatch):
+    """What the environment says about passphrases is looked at only for a key that has one."""
+    path = tmp_path / "k.pem"
+    key = SigningKey.generate()
+    key.save(path)
+    monkeypatch.setenv("FACEGATE_PASSPHRASE_FILE", str(tmp_path / "none"))
+    assert _passphrase.load_signing_key(path).key_id == key.key_id
+
+
 def test_without_a_terminal_nobody_is_asked(tmp_path, monkeypatch):
     """In a script a missing passphrase is an error, not a prompt that hangs."""
     path = tmp_path / "k.pem"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -21,6 +22,7 @@ from facegate import Policy, SigningKey, cli, verify_decision
 from facegate.cli import _commands, _lazy, main
 from facegate.errors import BundleFormatError
 from facegate_convert._bundle_writer import write_bundle
+from facegate_edge import _keys
 from facegate_edge._keys import VerifyKey
 
 SIGNER = SigningKey.from_seed(bytes(range(32)))
@@ -159,11 +161,13 @@ def test_a_negative_answer_exits_1(run, monkeypatch):
     assert (code, json.loads(out)) == (1, {"fit": False})
 
 
+MAIN = "import sys; from facegate.cli import main; sys.exit(main({!r}))"
+
+
 def python(code: str, **kwargs):
     """A process that runs the code."""
-    return subprocess.Popen(  # noqa: S603 - our own interpreter
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs
-    )
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", code], **(streams | kwargs))  # noqa: S603 - our own interpreter
 
 
 def test_interrupted():
@@ -201,6 +205,37 @@ def test_a_reader_that_goes_away(args):
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_output_without_room():
+    """A full disk behind the output is the environment's fault (5), not a bug."""
+    for args in (["completion", "fish"], ["completion", "fish", "--json"], ["--help"]):
+        with open("/dev/full", "w") as full, python(MAIN.format(args), stdout=full) as process:  # noqa: PTH123
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == 5
+        assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("args", [["completion", "fish"], ["bogus"], ["bogus", "--json"]])
+def test_closed_streams(args):
+    """Without stdout and stderr (`>&- 2>&-`) a command ends with its own code."""
+    code = f"import sys; sys.stdout = sys.stderr = None; {MAIN.format(args)}"
+    with python(code) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (2 if "bogus" in args else 0, "", "")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])
+def test_names_that_the_output_cannot_say(encoding):
+    """A file's name that is no text in the output's encoding is shown escaped."""
+    emit = (
+        "from facegate.cli._output import Output; Output().emit({}, 'caf\\xe9 \\udcff'); Output().progress('\\udcff')"
+    )
+    with python(emit, env=os.environ | {"PYTHONIOENCODING": encoding}, encoding="utf-8") as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert out in ("café \\udcff\n", "caf\\xe9 \\udcff\n")
+    assert err == "\\udcff\n"
 
 
 def test_the_end_of_input_at_a_prompt(run, monkeypatch):
@@ -355,6 +390,33 @@ def test_keys_new_and_show(run, tmp_path):
         assert VerifyKey.from_pem(shown["pem"].encode()).key_id == made["key_id"]
         assert "PRIVATE" not in shown["pem"]
     assert run("keys", "new", "--output", tmp_path / "k.pem", "--no-passphrase")[0] == 3
+
+
+@pytest.mark.parametrize("failing", ["", ".pub"])
+def test_keys_new_leaves_nothing_half_done(run, tmp_path, monkeypatch, failing):
+    """Where there is no room for one half of the pair, neither is left, and the environment is to blame (5)."""
+    write = _keys._write_new
+
+    def full(path, data, mode):
+        if path.suffix == failing:
+            raise _keys._not_written(path, OSError(errno.ENOSPC, "No space left on device"))
+        write(path, data, mode)
+
+    monkeypatch.setattr(_keys, "_write_new", full)
+    code, _, err = run("keys", "new", "-o", "k", "--no-passphrase")
+    assert code == 5
+    assert "No space left" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("passphrase", ["x" * 1024, "\udcff"], ids=["too long", "no UTF-8"])
+def test_keys_new_refuses_a_passphrase_that_cannot_be_used(run, tmp_path, monkeypatch, passphrase):
+    """What the library cannot encrypt with is told as a passphrase's fault, and no key is made."""
+    monkeypatch.setenv("FACEGATE_PASSPHRASE", passphrase)
+    code, _, err = run("keys", "new", "-o", "k")
+    assert code == 4
+    assert "passphrase" in err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_keys_new_with_a_passphrase_file(run, tmp_path, monkeypatch):
@@ -570,4 +632,4 @@ def test_errors_reach_the_caller_with_their_own_code(run, monkeypatch):
 
 def test_the_exit_codes_are_the_documented_ones():
     """The constants are the codes of the help's epilog."""
-    assert (cli.USAGE, cli.BUG, cli.INTERRUPTED, cli.BROKEN_PIPE) == (2, 70, 130, 141)
+    assert (cli.USAGE, cli.ENVIRONMENT, cli.BUG, cli.INTERRUPTED, cli.BROKEN_PIPE) == (2, 5, 70, 130, 141)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING, TextIO
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-USAGE, BUG, INTERRUPTED, BROKEN_PIPE = 2, 70, 130, 141
+USAGE, ENVIRONMENT, BUG, INTERRUPTED, BROKEN_PIPE = 2, 5, 70, 130, 141
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
 def main(args: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one way out for each exit code
@@ -51,6 +53,10 @@ def main(args: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one way o
         # click leaves so, with another stdout in place, when the reader of the output has gone.
         return int(error.code or 0) if sys.stdout is stdout else _broken_pipe(stdout)
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback, which may hold paths and values
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            return output.error(
+                "OutputError", f"the output cannot be written: {error.strerror}", "make room", ENVIRONMENT
+            )
         if os.environ.get("FACEGATE_TRACEBACK") == "1":
             import traceback  # noqa: PLC0415 - for bugs only
 

@@ -15,7 +15,7 @@ from facegate_edge._passphrase import (
     load_signing_key,
     stored_passphrase,
 )
-from facegate_edge.errors import KeyExistsError, KeyPassphraseError, KeyTypeError
+from facegate_edge.errors import KeyExistsError, KeyFileError, KeyPassphraseError, KeyTypeError
 
 if TYPE_CHECKING:
     from facegate_edge._output import Output
@@ -45,7 +45,11 @@ def new(output: Output, path: Path, no_passphrase: bool) -> None:
             )
     key = SigningKey.generate()
     key.save(path, passphrase)
-    key.verify_key.save(public)
+    try:
+        key.verify_key.save(public)
+    except KeyFileError:
+        path.unlink()  # half a pair would only stand in the way of the next attempt
+        raise
     output.emit(
         {"key_id": key.key_id, "private": str(path), "public": str(public), "passphrase": passphrase is not None},
         f"made key {key.key_id}\nprivate: {path} (keep it secret, keep a copy)\npublic:  {public} (give it to devices)",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import TextIO
 
 __all__ = ["Output"]
 
@@ -27,14 +28,15 @@ class Output:
         else:
             shown = text if isinstance(text, str) else text()
         if shown:
-            sys.stdout.write(shown.rstrip("\n") + "\n")
-            sys.stdout.flush()  # here, where a reader that went away is noticed by main, not at exit
+            _write(sys.stdout, shown.rstrip("\n") + "\n")
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where a reader that went away is noticed by main, not at exit
 
     def progress(self, message: str) -> None:
         """Say on stderr what is being done; silent with JSON."""
         if not self.json:
             with contextlib.suppress(OSError):
-                sys.stderr.write(message + "\n")
+                _write(sys.stderr, message + "\n")
 
     def error(self, kind: str, message: str, hint: str, exit_code: int) -> int:
         """Tell of a failure: on stderr, or as `{"error": {...}}` on stdout. Returns `exit_code`."""
@@ -43,5 +45,15 @@ class Output:
                 data = {"type": kind, "message": message, "hint": hint, "exit_code": exit_code}
                 self.emit({"error": data})
             else:
-                sys.stderr.write(f"error: {message}\n" + (f"hint: {hint}\n" if hint else ""))
+                _write(sys.stderr, f"error: {message}\n" + (f"hint: {hint}\n" if hint else ""))
         return exit_code
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    """Write text that may hold names of files which the stream's encoding cannot say; nowhere if it was closed."""
+    if stream is None:
+        return
+    try:
+        stream.write(text)
+    except UnicodeEncodeError as error:
+        stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
