@@ -111,8 +111,8 @@ class LivenessInfo:
     """How a liveness model is fed and read.
 
     The crop is the face box scaled by `crop_scale` about its centre (a square of the longer side if `square`), shifted
-    into the frame (`border` = "shift") or with mirrored pixels outside it ("reflect"). Softmax over `classes` classes of
-    `output`; `live_class` is the live one.
+    into the frame (`border` = "shift") or with mirrored pixels outside it ("reflect"). Softmax over `classes` classes
+    of `output`; `live_class` is the live one.
     """
 
     output: str
@@ -172,8 +172,8 @@ class OperatingPoint:
         fmr_upper: upper end of the 95 % interval of the FMR measured at it.
         fnmr, fnmr_low, fnmr_high: false non-match rate and its 95 % interval.
         genuine, impostor: number of comparisons behind the figures.
-        dataset: fingerprint of the dataset (sha256 hex); "" for a threshold that was stated and not measured: then there
-            are no comparisons, `fmr_upper` and `fnmr` are 1 and the interval is 0..1.
+        dataset: fingerprint of the dataset (sha256 hex); "" for a threshold that was stated and not measured: then
+            there are no comparisons, `fmr_upper` and `fnmr` are 1 and the interval is 0..1.
     """
 
     fmr: float

@@ -1,8 +1,8 @@
 """From ONNX files and photographs to the signed decisions that would leave a kiosk.
 
 Every step is what a maker of kiosks does: the build host's work through the `facegate` command line, the device's
-through the SDK. Run it with `make demo`, or by hand with MODELS and FACES naming two folders. Nothing but bundles and
-a key is written, to demo-out/; people, photographs and templates stay in memory.
+through the SDK. Run it with `make demo`, or by hand with MODELS and FACES naming two folders. Nothing but bundles,
+a key and the decisions is written, to demo-out/; people, photographs and templates stay in memory.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ def run(*arguments: str) -> dict:
     done = subprocess.run(  # noqa: S603 - our own command with our own arguments
         [sys.executable, "-m", "facegate", *arguments, "--json"],
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # the engine's greetings; what goes wrong is in the JSON
         text=True,
         check=False,
     )
@@ -77,7 +78,9 @@ def first(folder: Path, pattern: str) -> Path:
 
 def sort_faces(faces: Path) -> tuple[dict[str, list[Path]], list[Probe], Path]:
     """People to enroll (first photograph of each), probes with their right answers, and the file of labelled pairs."""
-    people = {p.name: images(p) for train in sorted(faces.rglob("train")) for p in sorted(train.iterdir()) if images(p)}
+    folders = [images(p) for train in sorted(faces.rglob("train")) for p in sorted(train.iterdir()) if images(p)]
+    # The operator's register of who is who never meets a gate: it knows people by a pseudonym.
+    people = {f"person-{number}": photos for number, photos in enumerate(folders, 1)}
     pairs = next((p for name in ("pairs.csv", "master.csv") for p in sorted(faces.rglob(name))), None)
     if not people or pairs is None:
         raise SystemExit(f"{faces} holds no people or no labelled pairs\n\n{ADVICE}")
@@ -148,8 +151,10 @@ def report(converted: dict) -> None:
     )
 
 
-def decide(enrolled: dict[str, list[Path]], probes: list[Probe]) -> tuple[list[tuple[Probe, facegate.Decision]], str]:
-    """Enroll and recognise, as a device does: everything in memory. Returns the decisions and one as it is sent."""
+def decide(
+    enrolled: dict[str, list[Path]], probes: list[Probe]
+) -> tuple[list[tuple[Probe, facegate.Decision]], list[str]]:
+    """Enroll and recognise, as a device does: everything in memory. Returns the decisions, also as sent."""
     trust = facegate.TrustStore.load(OUT / "maker.key.pub")
     device = facegate.SigningKey.generate()
     # A kiosk that is shown dozens of strangers in a row would lock itself; here that is the point of the exercise.
@@ -160,22 +165,40 @@ def decide(enrolled: dict[str, list[Path]], probes: list[Probe]) -> tuple[list[t
         legal_basis="demonstration",
         given_at=datetime.now(timezone.utc),
     )
-    decisions, sent = [], ""
+    decisions, sent = [], []
     with (
         facegate.open_bundle(OUT / "door.fgb", trust=trust) as bundle,
         facegate.Gate(bundle, policy, device, device_id="kiosk-1", demonstration=True) as gate,
     ):
         for name, photos in enrolled.items():
             result = gate.enroll(name, [facegate.load_image(photo) for photo in photos], consent)
-            print(f"  {name}: {result.templates} template(s)" + ("" if result.enrolled else f", {result.frames[0]}"))
+            print(f"  {name}: {f'{result.templates} template' if result.enrolled else result.frames[0]}")
         print()
         for probe in probes:
             signed = gate.identify(facegate.load_image(probe.path))
             # What a receiver does: nothing is believed that the device's key has not signed.
             decision = facegate.verify_decision(signed.jws, [device.verify_key])
+            print(f"  {decision.sequence:3d}  {answer(decision):26s}  {signed.jws[:20]}...{signed.jws[-20:]}")
             decisions.append((probe, decision))
-            sent = signed.jws if decision.outcome == "match" or not sent else sent
+            sent.append(signed.jws)
     return decisions, sent
+
+
+def judge(decisions: list[tuple[Probe, facegate.Decision]]) -> tuple[int, int]:
+    """Show what was right, by kind of photograph. Returns (right, labelled)."""
+    total = labelled = 0
+    for kind in dict.fromkeys(probe.kind for probe, _ in decisions):
+        rows = [(probe, decision) for probe, decision in decisions if probe.kind == kind]
+        counts = Counter(decision.outcome + "".join(f" ({r})" for r in decision.reasons) for _, decision in rows)
+        judged = [(probe, answer(decision)) for probe, decision in rows if probe.right is not None]
+        wrong = [(probe, given) for probe, given in judged if given not in probe.right]
+        total += len(judged) - len(wrong)
+        labelled += len(judged)
+        verdict = f"{len(judged) - len(wrong)} of {len(judged)} right" if judged else "nobody says what is right"
+        print(f"  {kind}: {verdict}; {', '.join(f'{count} {outcome}' for outcome, count in counts.most_common())}")
+        for probe, given in wrong:
+            print(f"    wrong: {probe.path.name}: {given}")
+    return total, labelled
 
 
 def main() -> int:
@@ -184,7 +207,7 @@ def main() -> int:
     for folder in (models, faces):
         if not folder.is_dir():
             raise SystemExit(f"there is no folder {folder}\n\n{ADVICE}")
-    OUT.mkdir(exist_ok=True)
+    OUT.mkdir(mode=0o700, exist_ok=True)
     enrolled, probes, pairs = sort_faces(faces)
     print("== The maker's PC: ONNX models in, a signed bundle out")
     build(models, pairs)
@@ -192,30 +215,18 @@ def main() -> int:
     started = time.monotonic()
     decisions, sent = decide(enrolled, probes)
     spent = time.monotonic() - started
-    wrong = 0
-    for kind in dict.fromkeys(probe.kind for probe in probes):
-        rows = [(probe, decision) for probe, decision in decisions if probe.kind == kind]
-        counts = Counter(decision.outcome + "".join(f" ({r})" for r in decision.reasons) for _, decision in rows)
-        judged = [(p, d) for p, d in rows if p.right is not None]
-        right = [d for p, d in judged if answer(d) in p.right]
-        wrong += len(judged) - len(right)
-        verdict = f"{len(right)} of {len(judged)} right" if judged else "nobody says what is right"
-        print(f"  {kind}: {verdict}")
-        for outcome, count in counts.most_common():
-            print(f"    {count:3d} {outcome}")
-        for probe, decision in judged:
-            if answer(decision) not in probe.right:
-                print(f"    wrong: {probe.path.name}: {answer(decision)}")
-    labelled = sum(p.right is not None for p in probes)
-    print(
-        f"\n{labelled - wrong} of {labelled} labelled decisions are right; {len(probes)} photographs in {spent:.1f} s\n"
-    )
-    print("One decision, as it leaves the device (JWS, EdDSA):\n")
-    print(sent)
-    payload = sent.split(".")[1]
-    print("\nand all that is in it:\n")
-    print(json.dumps(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))), indent=2))
-    return 1 if wrong else 0
+    (OUT / "decisions.jws").write_text("".join(f"{jws}\n" for jws in sent))
+    print(f"\n  {len(sent)} photographs in {spent:.1f} s; all that left the device is in {OUT / 'decisions.jws'}\n")
+    right, labelled = judge(decisions)
+    print(f"\n{right} of {labelled} labelled decisions are right\n")
+    matches = [jws for jws, (_, decision) in zip(sent, decisions, strict=True) if decision.outcome == "match"]
+    if matches:
+        print("One decision, as it leaves the device (JWS, EdDSA):\n")
+        print(matches[-1])
+        payload = matches[-1].split(".")[1]
+        print("\nand all that is in it:\n")
+        print(json.dumps(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))), indent=2))
+    return 0 if right == labelled else 1
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def run_demo(cwd, **variables):
 
 
 def test_every_labelled_decision_is_right_and_nothing_biometric_is_written(shared, tmp_path):
-    """Real models and photographs: all labelled decisions are right, and only bundles and a key reach the disk."""
+    """Real models and photographs: all labelled decisions are right; bundles, a key and decisions reach the disk."""
     done = run_demo(tmp_path, MODELS=str(shared / "models"), FACES=str(shared / "faces"))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "labelled decisions are right" in done.stdout
@@ -34,7 +34,7 @@ def test_every_labelled_decision_is_right_and_nothing_biometric_is_written(share
     for word in ("score", "similarity", "embedding"):
         assert word not in done.stdout.split("all that is in it:")[1]
     written = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
-    names = ("detector.fgb", "door.fgb", "maker.key", "maker.key.pub", "recognizer.fgb")
+    names = ("decisions.jws", "detector.fgb", "door.fgb", "maker.key", "maker.key.pub", "recognizer.fgb")
     assert written == [f"demo-out/{name}" for name in names]
     assert (tmp_path / "demo-out/maker.key").stat().st_mode & 0o777 == 0o600
 
