@@ -30,6 +30,7 @@ from facegate_edge.errors import (
     BundleTruncatedError,
     BundleUnsignedError,
     InvalidSignatureError,
+    KeyTypeError,
     MissingModelError,
     UntrustedKeyError,
 )
@@ -138,7 +139,10 @@ def open_bundle(path: str | os.PathLike[str], *, trust: TrustStore | None = None
         BundleUnsignedError, UntrustedKeyError, BundleSignatureError: the signature.
         BundleVersionError, ManifestError, ProhibitedModelError: the manifest.
         BundleHashError: a model.
+        KeyTypeError: `trust` is no TrustStore.
     """
+    if trust is not None and not isinstance(trust, TrustStore):
+        raise KeyTypeError("trust is a TrustStore", hint="TrustStore.load reads a file or a folder of public keys")
     mapping = _seal(path)
     view = memoryview(mapping)
     members = _archive.read_members(view)

@@ -275,9 +275,11 @@ class TrustStore:
     __slots__ = ("_keys",)
 
     def __init__(self, keys: Iterable[VerifyKey] = ()) -> None:
-        """Trust `keys`. Raises KeyFileError if two different keys have one id."""
+        """Trust `keys`. Raises KeyFileError if two different keys have one id, KeyTypeError if one is no VerifyKey."""
         self._keys: dict[str, VerifyKey] = {}
         for key in keys:
+            if not isinstance(key, VerifyKey):
+                raise KeyTypeError("what is to be trusted is no VerifyKey", hint="TrustStore.load reads files of keys")
             if self._keys.setdefault(key.key_id, key) != key:
                 raise KeyFileError(f"two different keys have the id {key.key_id}", hint="remove one of them")
 

@@ -14,7 +14,7 @@ from facegate_edge._engine import choose_engine
 from facegate_edge._liveness import Liveness
 from facegate_edge._quality import QualityMeter
 from facegate_edge._values import Face, Frame
-from facegate_edge.errors import KernelError, ModelError
+from facegate_edge.errors import EngineError, KernelError, ModelError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -105,6 +105,7 @@ class Pipeline:
         self.template_length = self._embedder.length
         # The face whose pixels stand in the recogniser's input: measuring and then embedding it warps once.
         self._aligned: tuple[Frame, Face] | None = None
+        self._closed = False
 
     def _info(self, role: str) -> ModelInfo:
         info = self.manifest.model(role)
@@ -119,11 +120,16 @@ class Pipeline:
             KernelError: the frame is larger than 16384 pixels on a side.
             EngineError: the model failed to run, or the pipeline is closed.
         """
+        self._check_open()
         self._aligned = None
         return self._detector.detect(frame, self.timings)
 
     def measure(self, frame: Frame, face: Face) -> Quality:
-        """The quality of a face of the frame; a face that cannot be aligned has NaN where its pixels are measured."""
+        """The quality of a face of the frame; a face that cannot be aligned has NaN where its pixels are measured.
+
+        Raises:
+            EngineError: the pipeline is closed.
+        """
         timings = self.timings
         try:
             self._align(frame, face, luma=True)
@@ -152,6 +158,7 @@ class Pipeline:
         return self._embedder.embed(self.timings)
 
     def _align(self, frame: Frame, face: Face, *, luma: bool) -> None:
+        self._check_open()
         timings = self.timings
         self._aligned = None
         if timings is not None:
@@ -171,6 +178,7 @@ class Pipeline:
         """
         if self._liveness is None:
             raise ModelError("the bundle has no liveness model", hint="ask `has_liveness` first, or bundle one")
+        self._check_open()
         return self._liveness.check(frame, face, self.timings)
 
     def warm_up(self, width: int = 640, height: int = 480) -> None:
@@ -192,8 +200,13 @@ class Pipeline:
             self._aligned = None
             self.timings = timings
 
+    def _check_open(self) -> None:
+        if self._closed:  # and its memory wiped: no face must come into it again
+            raise EngineError("the pipeline is closed", hint="make a new one")
+
     def close(self) -> None:
         """Wipe and free the engines' memory; a second call does nothing. Faces, templates and measures stay good."""
+        self._closed = True
         self._aligned = None
         self._aligner.luma.fill(0)
         self._engines.close()

@@ -53,9 +53,11 @@ class Frame:
         data = self.data
         if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or not data.flags.c_contiguous:
             raise FrameError("a frame's data is not a C-contiguous uint8 array", hint="use np.ascontiguousarray")
-        if self.rotation not in ROTATIONS:
-            raise FrameError(f"rotation {self.rotation} is not one of 0, 90, 180, 270")
+        if not isinstance(self.rotation, (int, np.integer)) or self.rotation not in ROTATIONS:
+            raise FrameError(f"rotation {self.rotation!r} is not one of 0, 90, 180, 270")
         fmt = self.format
+        if not isinstance(fmt, PixelFormat):
+            raise FrameError(f"{fmt!r} is no PixelFormat", hint="e.g. PixelFormat.RGB")
         channels = {PixelFormat.RGB: 3, PixelFormat.BGR: 3, PixelFormat.YUYV: 2}.get(fmt)
         fits = data.ndim == 3 and data.shape[2] == channels if channels else data.ndim == 2  # noqa: PLR2004
         if fits and fmt in (PixelFormat.NV12, PixelFormat.NV21):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,12 +13,20 @@ from facegate._decision import Decision, SignedDecision, format_time, is_referen
 from facegate._lockout import Lockout
 from facegate._people import People
 from facegate._uuid7 import Uuid7Source
-from facegate.errors import ConsentMissingError, EnrollError, FrameError, GateClosedError, PolicyError, SubjectError
+from facegate.errors import (
+    ConsentMissingError,
+    EnrollError,
+    FrameError,
+    GateClosedError,
+    KeyTypeError,
+    PolicyError,
+    SubjectError,
+)
 from facegate_edge._gallery import compare
+from facegate_edge._keys import SigningKey
 from facegate_edge._values import Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -26,7 +35,6 @@ if TYPE_CHECKING:
     from facegate._decision import Kind, Liveness, Mark, Outcome, Reason
     from facegate._policy import Policy
     from facegate_edge._bundle import Bundle
-    from facegate_edge._keys import SigningKey
     from facegate_edge._liveness import LivenessScore
     from facegate_edge._quality import Quality
     from facegate_edge._values import Face, Template
@@ -121,6 +129,7 @@ class Gate:
     Raises:
         PolicyError: the bundle has no operating point for the policy, or no liveness model that it requires.
         SubjectError: `device_id` is no reference.
+        KeyTypeError: `device` is no private key.
         ModelError, EngineError: the pipeline cannot be made.
     """
 
@@ -137,6 +146,9 @@ class Gate:
     ) -> None:
         if not is_reference(device_id):
             raise _no_reference("device_id")
+        if not isinstance(device, SigningKey):
+            # Not with the first decision, when people are enrolled already.
+            raise KeyTypeError("decisions are signed with a SigningKey", hint="SigningKey.load reads a private key")
         self._threshold = policy.threshold_for(bundle.manifest)
         self._owns_pipeline = pipeline is None
         if policy.require_liveness and bundle.manifest.model("liveness") is None:
@@ -191,7 +203,7 @@ class Gate:
             self._sweep()
             consent = self._check_consent(consent)
             known = self._people.templates(subject)
-            if isinstance(frames, Frame) or not all(isinstance(frame, Frame) for frame in frames):
+            if not isinstance(frames, Sequence) or not all(isinstance(frame, Frame) for frame in frames):
                 raise EnrollError("frames are a list of Frame", hint="load_image makes a Frame of a file")
             if not frames or len(frames) + known > MAX_TEMPLATES:
                 raise EnrollError(

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from facegate.errors import PolicyError
 from facegate_edge._quality import QualityGate
@@ -77,7 +77,7 @@ class Policy:
     @property
     def id(self) -> str:
         """sha256 of the policy's canonical JSON, 64 hex digits: equal rules have equal ids."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(_spelled(dataclasses.asdict(self)), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
     def operating_point(self, manifest: Manifest) -> OperatingPoint | None:
@@ -107,6 +107,15 @@ class Policy:
             if offered
             else "it was never evaluated: build it with operating points, or set a threshold yourself",
         )
+
+
+def _spelled(rules: dict[str, Any]) -> dict[str, Any]:
+    """The rules with 30 and 30.0 spelled alike; `max_attempts` alone is a whole number."""
+    spelled = {}
+    for name, value in rules.items():
+        number = type(value) is int and name != "max_attempts"
+        spelled[name] = _spelled(value) if isinstance(value, dict) else float(value) if number else value
+    return spelled
 
 
 def _is_number(value: object) -> bool:

@@ -56,6 +56,11 @@ def test_a_frame_knows_its_size(shape, fmt, size):
         (np.zeros((9, 7), np.uint8), PixelFormat.NV21, 0),
         (np.zeros((5, 7, 2), np.uint8), PixelFormat.YUYV, 0),
         (np.zeros((6, 9, 3), np.uint8), PixelFormat.RGB, 45),
+        (np.zeros((6, 9, 3), np.uint8), PixelFormat.RGB, 90.0),
+        (np.zeros((6, 9, 3), np.uint8), PixelFormat.RGB, "90"),
+        (np.zeros((6, 9, 3), np.uint8), 0, 0),
+        (np.zeros((6, 9, 3), np.uint8), "RGB", 0),
+        (np.zeros((6, 9), np.uint8), 7, 0),
         ([[0, 0]], PixelFormat.GRAY, 0),
     ],
 )

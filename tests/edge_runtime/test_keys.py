@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from facegate_edge import _passphrase
+from facegate_edge._bundle import open_bundle
 from facegate_edge._keys import SigningKey, TrustStore, VerifyKey, b64url_decode, b64url_encode
 from facegate_edge.errors import (
     InvalidSignatureError,
@@ -268,6 +269,15 @@ def test_a_damaged_key_spoils_the_store(tmp_path):
     (tmp_path / "bad.pub").write_text("damaged")
     with pytest.raises(KeyFileError, match=r"bad\.pub"):
         TrustStore.load(tmp_path)
+
+
+def test_what_is_no_key_is_not_trusted(tmp_path):
+    """Paths, and private keys, in the place of public ones are refused where they are given."""
+    for wrong in ("signer.pub", [tmp_path], [SigningKey.generate()]):
+        with pytest.raises(KeyTypeError):
+            TrustStore(wrong)
+        with pytest.raises(KeyTypeError):
+            open_bundle(tmp_path / "none.fgb", trust=wrong)
 
 
 def test_attack_trust_that_anybody_can_write(tmp_path):

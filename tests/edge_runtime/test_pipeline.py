@@ -167,7 +167,7 @@ def test_a_pipeline_is_closed_twice_without_harm(fakes):
 
 
 def test_closing_leaves_no_face_in_memory(fakes):
-    """The engines' inputs and outputs and the aligned luma are zeros after close()."""
+    """The engines' inputs and outputs and the aligned luma are zeros after close(), and stay so."""
     pipeline = Pipeline(Models(detector(), recognizer(4)))
     pipeline.detect(FRAME)
     pipeline.measure(FRAME, FACE)
@@ -177,6 +177,9 @@ def test_closing_leaves_no_face_in_memory(fakes):
     assert luma.any()
     assert any(a.any() for a in arrays)
     pipeline.close()
+    for use in (pipeline.detect, lambda f: pipeline.measure(f, FACE), lambda f: pipeline.embed(f, FACE)):
+        with pytest.raises(EngineError, match="closed"):
+            use(FRAME)
     assert not luma.any()
     assert not any(a.any() for a in arrays)
 

@@ -426,8 +426,18 @@ def test_what_is_no_frame(enrolled, consent, frame):
     for frames in ([frame], frame):
         with pytest.raises(errors.EnrollError):
             gate.enroll("alice", frames if frames is not None else [None], consent)
+    for frames in (None, 5, iter([])):
+        with pytest.raises(errors.EnrollError):
+            gate.enroll("alice", frames, consent)
     with pytest.raises(errors.ConsentMissingError):
         gate.enroll("alice", [], "yes, I agree")
+
+
+def test_a_gate_that_could_not_sign_is_refused(bundle, pipeline, device_key):
+    """A public key, or a path, in the private key's place is told before anybody is enrolled."""
+    for key in (device_key, "device.key", None):
+        with pytest.raises(errors.KeyTypeError):
+            Gate(bundle, Policy(), key, device_id="door-1", pipeline=pipeline)
 
 
 def test_closing_wipes(enrolled, shows, consent, pipeline):

@@ -86,6 +86,7 @@ def test_rules_that_cannot_be_meant_are_refused(changes):
 def test_equal_rules_have_equal_ids():
     """The id is a function of the rules: each rule changes it."""
     assert Policy().id == Policy(quality=QualityGate()).id
+    assert Policy().id == Policy(lockout_seconds=30, quality=QualityGate(min_box_side=40)).id
     changes = [
         {"fmr": 1e-3},
         {"threshold": 0.5},
