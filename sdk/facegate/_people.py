@@ -29,12 +29,14 @@ class People:
     def __init__(self, length: int, space: str) -> None:
         self._gallery = Gallery(length, space)
         self._owners: list[str] = []  # of the gallery's rows
+        self._rows: dict[str, set[int]] = {}  # of each person; the same the other way round
         self._consents: dict[str, Consent] = {}
+        self._first_expiry: datetime | None = None  # no consent expires before: usually a sweep has nothing to look at
         self._lapsed: set[str] = set()
 
     def templates(self, subject: str) -> int:
         """How many templates a person has; 0 if there is no such person."""
-        return self._owners.count(subject) if subject in self._consents else 0
+        return len(self._rows.get(subject, ()))
 
     def lapsed(self, subject: str) -> bool:
         """Whether the person was enrolled until their consent expired."""
@@ -46,9 +48,11 @@ class People:
 
     def add(self, subject: str, templates: Sequence[Template], consent: Consent) -> None:
         """Add templates to a person, new or known."""
-        self._gallery.extend(np.stack([template.data for template in templates]))
+        first = self._gallery.extend(np.stack([template.data for template in templates]))
         self._owners += [subject] * len(templates)
+        self._rows.setdefault(subject, set()).update(range(first, first + len(templates)))
         self._consents[subject] = consent
+        self._note_expiry(consent)
         self._lapsed.discard(subject)
 
     def remove(self, subject: str) -> bool:
@@ -58,20 +62,30 @@ class People:
             return True
         if self._consents.pop(subject, None) is None:
             return False
-        # From the end, because a removed row is replaced by the last one, which has been looked at by then.
-        for index in reversed(range(len(self._owners))):
-            if self._owners[index] == subject:
-                self._gallery.remove(index)
-                last = self._owners.pop()
-                if index < len(self._owners):
-                    self._owners[index] = last
+        # From the end, because a removed row is replaced by the last one, which is somebody else's by then.
+        for index in sorted(self._rows.pop(subject), reverse=True):
+            moved = self._gallery.remove(index)
+            last = self._owners.pop()
+            if moved is not None:
+                self._owners[index] = last
+                self._rows[last] ^= {moved, index}
         return True
 
     def sweep(self, now: datetime) -> None:
         """Wipe whose consent has expired; only that they were enrolled is remembered."""
+        if self._first_expiry is None or now < self._first_expiry:
+            return
         for subject in [s for s, consent in self._consents.items() if consent.expired_at(now)]:
             self.remove(subject)
             self._lapsed.add(subject)
+        self._first_expiry = None
+        for consent in self._consents.values():
+            self._note_expiry(consent)
+
+    def _note_expiry(self, consent: Consent) -> None:
+        expiry = consent.expires_at
+        if expiry is not None and (self._first_expiry is None or expiry < self._first_expiry):
+            self._first_expiry = expiry
 
     def best(
         self, template: Template, subject: str | None = None, *, besides: str | None = None
@@ -87,10 +101,10 @@ class People:
             None if there is nobody to compare with.
         """
         selection = None
-        if subject is not None:
-            selection = np.array([owner == subject for owner in self._owners], np.bool_)
-        elif besides is not None:
-            selection = np.array([owner != besides for owner in self._owners], np.bool_)
+        if subject is not None or besides is not None:
+            named = subject if subject is not None else besides
+            selection = np.full(len(self._owners), subject is None)
+            selection[list(self._rows.get(named or "", ()))] = subject is not None
         found = self._gallery.search(template, 1, selection=selection)
         return (self._owners[found[0].index], found[0].similarity) if found else None
 
@@ -98,5 +112,6 @@ class People:
         """Wipe everything."""
         self._gallery.close()
         self._owners.clear()
+        self._rows.clear()
         self._consents.clear()
         self._lapsed.clear()
