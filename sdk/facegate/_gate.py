@@ -113,7 +113,7 @@ class _Probe:
 
 
 class Gate:
-    """Enrolls people and decides about frames, in memory only: nothing is written, everything is wiped on `close`.
+    """Enrolls people and decides about frames, in memory only: nothing is written, the gallery is wiped on `close`.
 
     Thread-safe: a lock takes one call after the other, because the models' memory can serve only one.
 
