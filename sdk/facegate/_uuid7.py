@@ -26,8 +26,8 @@ class Uuid7Source:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._milliseconds = -1
-        self._counter = 0
+        self._milliseconds = 0  # a clock before 1970 counts as 1970
+        self._counter = secrets.randbits(_COUNTER_BITS - 1)
 
     def new(self, milliseconds: int) -> uuid.UUID:
         """The next id.

@@ -101,7 +101,9 @@ def test_the_static_help_is_the_commands_own():
 @pytest.mark.parametrize(
     ("args", "code"),
     [
+        ([], 2),
         (["bogus"], 2),
+        (["bundle"], 2),
         (["bundle", "bogus"], 2),
         (["bundle", "verify"], 2),
         (["bundle", "verify", "x.fgb"], 2),

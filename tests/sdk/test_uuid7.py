@@ -15,7 +15,7 @@ def test_the_vector_of_rfc_9562():
     assert made.version == 7
 
 
-@pytest.mark.parametrize("times", [[5] * 1000, [5, 6, 7, 8], [9, 3, 9, 2, 10, 1]])
+@pytest.mark.parametrize("times", [[5] * 1000, [5, 6, 7, 8], [9, 3, 9, 2, 10, 1], [-9, -3, 0, 1]])
 def test_ids_increase_whatever_the_clock_does(times):
     """Within a millisecond, over time, and when the clock steps back."""
     source = Uuid7Source()

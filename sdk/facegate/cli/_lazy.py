@@ -43,7 +43,7 @@ class LazyGroup(click.Group):
     """
 
     def __init__(self, *args: Any, path: str = "", lazy: Mapping[str, Lazy | click.Group], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, no_args_is_help=False, **kwargs)  # a missing command is an error like others
         self._path = path
         self._lazy = lazy
         self._found: dict[str, EntryPoint] | None = None
