@@ -101,9 +101,7 @@ def test_the_static_help_is_the_commands_own():
 @pytest.mark.parametrize(
     ("args", "code"),
     [
-        ([], 2),
         (["bogus"], 2),
-        (["bundle"], 2),
         (["bundle", "bogus"], 2),
         (["bundle", "verify"], 2),
         (["bundle", "verify", "x.fgb"], 2),
@@ -128,6 +126,29 @@ def test_errors_have_their_codes_in_text_and_json(run, args, code):
     assert error["exit_code"] == code
     assert error["message"] in text[2]
     assert set(error) == {"type", "message", "hint", "exit_code"}
+
+
+@pytest.mark.parametrize("args", [[], ["bundle"], ["keys"]])
+def test_a_missing_command_is_an_error_with_a_hint(run, args):
+    """`facegate bundle` alone exits 2, says what is missing and where the help is."""
+    assert run(*args) == (
+        2,
+        "",
+        f"error: Missing command.\nhint: see `{' '.join(['facegate', *args])} --help`\n",
+    )
+
+
+def test_too_little_memory_is_no_bug(run, monkeypatch):
+    """A machine that is too small for the photographs is told so (5)."""
+
+    @click.command()
+    def hungry():
+        raise MemoryError
+
+    monkeypatch.setattr(_commands.root, "get_command", lambda *_: hungry)
+    code, _, err = run("hungry")
+    assert code == 5
+    assert "memory" in err
 
 
 def test_a_bug_asks_for_a_report_and_shows_no_values(run, monkeypatch):

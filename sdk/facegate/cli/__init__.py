@@ -53,17 +53,22 @@ def main(args: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one way o
         # click leaves so, with another stdout in place, when the reader of the output has gone.
         return int(error.code or 0) if sys.stdout is stdout else _broken_pipe(stdout)
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback, which may hold paths and values
-        if isinstance(error, OSError) and error.errno in NO_SPACE:
-            return output.error(
-                "OutputError", f"the output cannot be written: {error.strerror}", "make room", ENVIRONMENT
-            )
-        if os.environ.get("FACEGATE_TRACEBACK") == "1":
-            import traceback  # noqa: PLC0415 - for bugs only
-
-            traceback.print_exc()
-        hint = "please report it; FACEGATE_TRACEBACK=1 shows where it happened"
-        return output.error("InternalError", f"a bug in facegate ({type(error).__name__})", hint, BUG)
+        return _unexpected(output, error)
     return result if isinstance(result, int) else 0
+
+
+def _unexpected(output: Output, error: Exception) -> int:
+    """Tell of what nobody foresaw: a machine without room, or a bug."""
+    if isinstance(error, MemoryError):
+        return output.error("OutOfMemoryError", "there is not enough memory", "use smaller images", ENVIRONMENT)
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return output.error("OutputError", f"the output cannot be written: {error.strerror}", "make room", ENVIRONMENT)
+    if os.environ.get("FACEGATE_TRACEBACK") == "1":
+        import traceback  # noqa: PLC0415 - for bugs only
+
+        traceback.print_exception(error)
+    hint = "please report it; FACEGATE_TRACEBACK=1 shows where it happened"
+    return output.error("InternalError", f"a bug in facegate ({type(error).__name__})", hint, BUG)
 
 
 def _broken_pipe(stdout: TextIO) -> int:

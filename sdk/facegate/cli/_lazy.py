@@ -43,7 +43,8 @@ class LazyGroup(click.Group):
     """
 
     def __init__(self, *args: Any, path: str = "", lazy: Mapping[str, Lazy | click.Group], **kwargs: Any) -> None:
-        super().__init__(*args, no_args_is_help=False, **kwargs)  # a missing command is an error like others
+        kwargs["no_args_is_help"] = False  # a missing command is an error like others
+        super().__init__(*args, **kwargs)
         self._path = path
         self._lazy = lazy
         self._found: dict[str, EntryPoint] | None = None
