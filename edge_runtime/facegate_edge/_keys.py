@@ -193,7 +193,8 @@ class SigningKey:
         if encrypted and not passphrase:
             raise KeyPassphraseError(
                 f"{source} is protected by a passphrase and none was given",
-                hint="enter it at the prompt, or name a file that holds it in FACEGATE_PASSPHRASE_FILE",
+                hint="on the command line enter it at the prompt or name a file that holds it in "
+                "FACEGATE_PASSPHRASE_FILE; in Python pass it to load()",
             )
         try:
             # A passphrase given for a key that has none is the caller's convenience (one prompt for all), not an error.
