@@ -50,12 +50,17 @@ def agreement(reference: npt.NDArray[np.float32], candidate: npt.NDArray[np.floa
     """Compare two sets of outputs, float32 (N, values), row by row.
 
     Raises:
-        MeasureError: if the shapes differ or the candidate holds a value that is not finite.
+        MeasureError: if the shapes differ or either holds a value that is not finite.
     """
     import numpy as np  # noqa: PLC0415 - the command line's help must not wait for it
 
     if reference.shape != candidate.shape or not reference.size:
         raise MeasureError(f"outputs of shapes {reference.shape} and {candidate.shape} cannot be compared")
+    if not np.isfinite(reference).all():
+        raise MeasureError(
+            "the source model gives values that are not finite",
+            hint="its weights are damaged, or its input is wrong: check --mean, --scale and --preprocess",
+        )
     if not np.isfinite(candidate).all():
         raise MeasureError(
             "the converted model gives values that are not finite",

@@ -322,6 +322,12 @@ def test_agreement_refuses_what_cannot_be_compared(candidate):
         _measure.agreement(np.float32([[1, 0]]), np.float32(candidate))
 
 
+def test_agreement_refuses_a_reference_that_is_not_finite():
+    """A difference to NaN is NaN, which is above no limit: a damaged source must not pass as one without drift."""
+    with pytest.raises(MeasureError, match="source"):
+        _measure.agreement(np.float32([[np.nan, 0]]), np.float32([[1, 0]]))
+
+
 def test_quantization_rounds_half_to_even_and_clamps():
     """As the runtime's kernels do."""
     values = np.float32([-1000, 0.5, 1.5, 2.5, 1000])

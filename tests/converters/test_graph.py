@@ -146,6 +146,101 @@ def test_external_data_is_read_from_beside_the_model(tmp_path: Path, onnx_model:
     assert np.array_equal(constant, weight.T)
 
 
+_FIVE = np.asarray([1, 2, 3, 4, 5], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attributes", "opset"),
+    [
+        pytest.param("ReduceSum", ["c"], {"noop_with_empty_axes": 1}, 13, id="no-axes-that-reduce-nothing"),
+        pytest.param("ReduceMax", ["c", "none"], {}, 18, id="an-empty-list-of-axes-is-all"),
+        pytest.param("ReduceMin", ["c", "none"], {"noop_with_empty_axes": 1}, 18, id="an-empty-list-that-is-none"),
+        pytest.param("Slice", ["c", "before", "end", "zero", "back"], {}, 13, id="backwards-from-before-the-start"),
+    ],
+)
+def test_constants_fold_to_what_onnxruntime_computes(
+    op: str,
+    inputs: list[str],
+    attributes: dict[str, Any],
+    opset: int,
+    onnx_model: Callable[..., bytes],
+    check: Callable[..., Any],
+) -> None:
+    """Axes that are left out or empty, and a slice that starts outside, mean in a constant what ONNX says."""
+    nodes = [_node(op, inputs, ["k"], **attributes), _node("Add", ["x", "k"], ["y"])]
+    lists = {"none": [], "before": [-100], "end": [-200], "zero": [0], "back": [-1]}
+    weights = {"c": _FIVE, **{name: np.asarray(v, np.int64) for name, v in lists.items()}}
+    check(onnx_model(nodes, {"x": [1, 5]}, ["y"], weights, opset=opset), {"x": _array(1, 5)})
+
+
+def test_a_slice_that_starts_before_the_first_element_and_goes_back_holds_that_one(
+    onnx_model: Callable[..., bytes], check: Callable[..., Any]
+) -> None:
+    """With a negative step ONNX moves such a start to the first element; Python would return nothing."""
+    weights = {"s": np.asarray([-100]), "e": np.asarray([-200]), "a": np.asarray([1]), "t": np.asarray([-1])}
+    model = onnx_model([_node("Slice", ["x", "s", "e", "a", "t"], ["y"])], {"x": [1, 5]}, ["y"], weights)
+    assert check(model, {"x": _FIVE[np.newaxis]}).outputs[0].shape == (1, 1)
+
+
+def test_what_is_empty_adds_nothing_to_a_concat(onnx_model: Callable[..., bytes], check: Callable[..., Any]) -> None:
+    """A constant without elements among the inputs of Concat is passed over."""
+    model = onnx_model([_node("Concat", ["x", "c"], ["y"], axis=1)], {"x": [1, 5]}, ["y"], {"c": _array(1, 0)})
+    check(model, {"x": _FIVE[np.newaxis]})
+
+
+@pytest.mark.parametrize(("op", "attributes"), [("Dropout", {}), ("MaxPool", {"kernel_shape": [2, 2]})])
+def test_a_second_output_that_nothing_reads_is_no_obstacle(
+    op: str, attributes: dict[str, Any], onnx_model: Callable[..., bytes], check: Callable[..., Any]
+) -> None:
+    """Exporters write the mask of a Dropout and the indices of a MaxPool whether they are used or not."""
+    model = onnx_model([_node(op, ["x"], ["y", "unused"], **attributes)], {"x": [1, 2, 4, 4]}, ["y"])
+    check(model, {"x": _array(1, 2, 4, 4)})
+
+
+def test_the_normalisation_of_an_embedding_as_pytorch_exports_it_is_lowered(
+    onnx_model: Callable[..., bytes], check: Callable[..., Any]
+) -> None:
+    """torch.nn.functional.normalize: ReduceL2, Clip, and an Expand to the embedding's own shape before Div."""
+    nodes = [
+        _node("ReduceL2", ["x"], ["norm"], axes=[1], keepdims=1),
+        _node("Clip", ["norm", "epsilon"], ["clipped"]),
+        _node("Shape", ["x"], ["shape"]),
+        _node("Expand", ["clipped", "shape"], ["expanded"]),
+        _node("Div", ["x", "expanded"], ["y"]),
+    ]
+    model = onnx_model(nodes, {"x": ["batch", 16]}, ["y"], {"epsilon": np.asarray(1e-12, np.float32)})
+    check(model, {"x": _array(1, 16)})
+
+
+@pytest.mark.parametrize(
+    ("shape", "target"), [((1, 3), (4, 3)), ((3,), (2, 1, 1)), ((1, 4, 1, 1), (1, 4, 5, 6)), ((2, 3), (1, 1))]
+)
+def test_expand_repeats_as_onnx_broadcasts(
+    shape: tuple[int, ...], target: tuple[int, ...], onnx_model: Callable[..., bytes], check: Callable[..., Any]
+) -> None:
+    """Both shapes stretch: the target may be smaller than the input, or of lower rank."""
+    model = onnx_model([_node("Expand", ["x", "s"], ["y"])], {"x": shape}, ["y"], {"s": np.asarray(target)})
+    check(model, {"x": _array(*shape)})
+
+
+@pytest.mark.parametrize("target", [(2, 4), (1, 2**40), (3, -1)])
+def test_an_expand_that_cannot_be_is_refused(target: tuple[int, ...], onnx_model: Callable[..., bytes]) -> None:
+    """Shapes that do not fit, and those that no machine can hold."""
+    model = onnx_model([_node("Expand", ["x", "s"], ["y"])], {"x": (3, 1, 3)}, ["y"], {"s": np.asarray(target)})
+    with pytest.raises(errors.InvalidGraphError):
+        load_graph(model)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_a_resize_to_its_own_shape_is_a_copy(
+    mode: str, onnx_model: Callable[..., bytes], check: Callable[..., Any]
+) -> None:
+    """Scales so near to 1 that the shape stays are a copy in onnxruntime, though its formulas would sample anew."""
+    scales = {"scales": np.asarray([1, 1, 1.05, 1.05], np.float32)}
+    node = _node("Resize", ["x", "", "scales"], ["y"], mode=mode, nearest_mode="floor")
+    check(onnx_model([node], {"x": [1, 2, 9, 7]}, ["y"], scales), {"x": _array(1, 2, 9, 7)})
+
+
 # Sizes
 
 
@@ -311,6 +406,7 @@ REFUSED = {
     ),
     "indices of a pool": (_node("MaxPool", ["x"], ["y", "z"], kernel_shape=[2, 2]), {}, "indices"),
     "wrapped padding": (_node("Pad", ["x", "p"], ["y"], mode="wrap"), {"p": np.asarray([0, 0, 1, 1] * 2)}, "wrap"),
+    "absolute value as a norm": (_node("ReduceL2", ["x"], ["y"], noop_with_empty_axes=1), {}, "reduces nothing"),
     "norm of order 3": (_node("LpNormalization", ["x"], ["y"], p=3), {}, "order 3"),
     "computed slope": (_node("PRelu", ["x", "x"], ["y"]), {}, "computed at run time"),
     "computed shape": (_node("Reshape", ["x", "x"], ["y"]), {}, "computed at run time"),

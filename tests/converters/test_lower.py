@@ -372,6 +372,13 @@ def test_names_are_clean_stable_and_can_be_chosen(check: Callable[..., Any], onn
     assert named.onnx_names == {"input": "in.put:0", "a_b": "a/b", "score": "a.b"}
 
 
+def test_an_output_is_never_called_like_an_input(check: Callable[..., Any], onnx_model: Callable[..., bytes]) -> None:
+    """Layouts and ONNX names are looked up by name alone, so that inputs and outputs share one set of names."""
+    model = onnx_model(_net(("Relu", ["x"], ["input"], {})), {"x": (1, 3, 4, 5)}, ["input"])
+    lowered = check(model, {"x": np.ones((1, 3, 4, 5), np.float32)})
+    assert lowered.onnx_names == {"input": "x", "input_1": "input"}
+
+
 @pytest.mark.parametrize("names", [{"nothing": "a"}, {"y": "a", "z": "a"}])
 def test_output_names_that_cannot_be_are_refused(names: dict[str, str], onnx_model: Callable[..., bytes]) -> None:
     """A name for an output that does not exist, or one name for two, is an error."""

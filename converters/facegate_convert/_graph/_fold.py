@@ -132,9 +132,10 @@ def slice_bounds(
     result = [slice(0, d, 1) for d in shape]
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         place = normalize_axis(node, axis, len(shape))
-        # Python clamps exactly as ONNX does, huge numbers that mean "to the end" included.
+        # Python clamps as ONNX does, huge numbers that mean "to the end" included, but for one case: a start before the
+        # first element is the first element in ONNX when the step is negative, and nothing in Python.
         first, last, stride = slice(start, end, step).indices(shape[place])
-        result[place] = slice(first, last, stride)
+        result[place] = slice(max(first, 0), last, stride)
     return result
 
 
@@ -222,7 +223,9 @@ def _tile(node: OnnxNode, x: Array, repeats: Array) -> Array:
 
 def _reduce(function: Callable[..., Any]) -> Callable[..., Array]:
     def rule(node: OnnxNode, x: Array, axes: Array | None = None) -> Array:
-        listed = integer_list(node, axes, "axes")
+        listed = integer_list(node, axes, "axes") or None  # no axes are all axes, unless noop_with_empty_axes
+        if listed is None and node.attribute("noop_with_empty_axes", 0):
+            return x
         keep = bool(node.attribute("keepdims", 1))
         return np.asarray(function(x, axis=listed, keepdims=keep)).astype(x.dtype)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _RULES = {**_rules_math.RULES, **_rules_neural.RULES, **_rules_tensor.RULES}
 _IMAGE_RANK = 4
 _MAX_CHANNELS = 4
+_OPTIONAL_OUTPUTS = ("Dropout", "MaxPool")
 
 
 def load_graph(source: Path | bytes, *, input_size: tuple[int, int] | None = None) -> Graph:
@@ -59,10 +60,11 @@ def load_graph(source: Path | bytes, *, input_size: tuple[int, int] | None = Non
     for tensor in graph.initializer:
         b.set_constant(tensor.name, to_array(tensor, directory))
     inputs, sized = _inputs(graph, b, input_size)
+    names = [o.name for o in graph.output]
+    read = {*names, *(i for node in nodes for i in node.input)}
     try:
         for number, proto in enumerate(nodes):
-            _import_node(b, proto, number, directory)
-        names = [o.name for o in graph.output]
+            _import_node(b, proto, number, directory, read)
         _check_outputs(b, names)
     except InvalidGraphError as error:
         if not sized or input_size is None:
@@ -159,10 +161,12 @@ def _channels_last(dims: list[int | None]) -> bool:
     return last is not None and last <= _MAX_CHANNELS and (second is None or second > _MAX_CHANNELS)
 
 
-def _import_node(b: Builder, proto: onnx.NodeProto, number: int, directory: Path | None) -> None:
+def _import_node(b: Builder, proto: onnx.NodeProto, number: int, directory: Path | None, read: set[str]) -> None:
     """Bring one ONNX node into the canonical graph: folded, or by its operator's rule."""
     name = proto.name or next((o for o in proto.output if o), f"node {number}")
     outputs = list(proto.output)
+    if proto.op_type in _OPTIONAL_OUTPUTS:  # exporters write masks and indices that nothing reads
+        outputs[1:] = [o if o in read else "" for o in outputs[1:]]
     while outputs and not outputs[-1]:
         outputs.pop()
     inputs = [b.resolve(i) for i in proto.input]

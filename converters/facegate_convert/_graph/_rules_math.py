@@ -103,6 +103,8 @@ def reduce(b: Builder, n: OnnxNode) -> None:
     keep = bool(n.attribute("keepdims", 1))
     if not listed:
         if n.attribute("noop_with_empty_axes", 0):
+            if n.op == "ReduceL2":
+                n.refuse("it reduces nothing, and then is an absolute value", "give it axes")
             b.alias(n.outputs[0], n.inputs[0])
             return
         listed = tuple(range(len(shape)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facegate_convert._graph import _fold
-from facegate_convert._graph._builder import MAX_ELEMENTS, normalize_axis
+from facegate_convert._graph._builder import MAX_ELEMENTS, broadcast, normalize_axis
 from facegate_convert._graph._read import dtype_name
 from facegate_convert._graph._resize import COORDINATES, NEAREST, sampling
 
@@ -63,6 +63,23 @@ def reshape(b: Builder, n: OnnxNode) -> None:
     b.reshape(n, n.inputs[0], result, n.outputs[0])
 
 
+def expand(b: Builder, n: OnnxNode) -> None:
+    """Expand, which exporters write before the division of torch.nn.functional.normalize: a product with ones."""
+    shape = b.shape(n)
+    b.floating(n, 0)
+    target = b.integers(n, 1, "shape")
+    if target is None:
+        n.invalid("its shape is missing")
+    result = broadcast(n, shape, target)
+    if result == shape:
+        b.alias(n.outputs[0], n.inputs[0])
+        return
+    if math.prod(result) > _fold.MAX_ELEMENTS:
+        n.invalid(f"its result would have the shape {result}")
+    ones = b.new_constant(f"{n.outputs[0]}/ones", np.ones(result, np.float32))
+    b.add("Mul", n, [n.inputs[0], ones], result, output=n.outputs[0])
+
+
 def transpose(b: Builder, n: OnnxNode) -> None:
     """Transpose(perm)."""
     shape = b.shape(n)
@@ -79,12 +96,13 @@ def concat(b: Builder, n: OnnxNode) -> None:
     rest = {(*s[:axis], *s[axis + 1 :]) for s in shapes}
     if len(rest) != 1 or len({len(s) for s in shapes}) != 1:
         n.invalid(f"the shapes {', '.join(map(str, shapes))} cannot be joined along axis {axis}")
-    if len(shapes) == 1:
-        b.alias(n.outputs[0], n.inputs[0])
+    inputs = [i for i, s in zip(n.inputs, shapes, strict=True) if s[axis]]  # what is empty adds nothing
+    if len(inputs) == 1:
+        b.alias(n.outputs[0], inputs[0])
         return
     result = list(shapes[0])
     result[axis] = sum(s[axis] for s in shapes)
-    b.add("Concat", n, n.inputs, result, output=n.outputs[0], axis=axis)
+    b.add("Concat", n, inputs, result, output=n.outputs[0], axis=axis)
 
 
 def _sliced(b: Builder, n: OnnxNode, name: str, bounds: Sequence[slice], output: str | None = None) -> str:
@@ -228,7 +246,8 @@ def resize(b: Builder, n: OnnxNode) -> None:
     if min(result) < 1 or math.prod(result) > MAX_ELEMENTS:
         n.invalid(f"its result would have the shape {tuple(result)}")
     for axis, (size, wanted, factor) in enumerate(zip(shape, result, factors, strict=True)):
-        if (size, factor) != (wanted, 1.0):
+        # A result of the input's own shape is a copy for onnxruntime, whatever the scales say.
+        if tuple(result) != shape and (size, factor) != (wanted, 1.0):
             samples[axis] = sampling(mode, coordinates, rounding, size, wanted, factor)
     if not samples:
         b.alias(n.outputs[0], n.inputs[0])
@@ -240,6 +259,7 @@ RULES: dict[str, Callable[[Builder, OnnxNode], None]] = {
     "Cast": cast,
     "Concat": concat,
     "Dropout": alias,
+    "Expand": expand,
     "Flatten": reshape,
     "Gather": gather,
     "Identity": alias,

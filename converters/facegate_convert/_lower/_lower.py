@@ -14,7 +14,7 @@ from facegate_convert.errors import ConvertError, UnsupportedOperatorError
 from facegate_edge import TensorInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from facegate_convert._graph import Graph
 
@@ -48,7 +48,8 @@ def lower(
     if prelu not in ("keep", "rewrite"):
         raise ConvertError(f"prelu={prelu!r} is not known", hint='use "keep" or "rewrite"')
     inputs = _names([v.name for v in graph.inputs], {graph.inputs[0].name: "input"} if len(graph.inputs) == 1 else {})
-    outputs = _names([v.name for v in graph.outputs], output_names or {})
+    # One mapping of layouts and of ONNX names serves both, so that no output may be called like an input.
+    outputs = _names([v.name for v in graph.outputs], output_names or {}, taken=inputs.values())
     layouts: dict[str, tuple[int, ...]] = {}
     e = Emitter(graph, prelu)
     for value in graph.inputs:
@@ -92,8 +93,8 @@ def _info(e: Emitter, name: str, tensor: int) -> TensorInfo:
     return TensorInfo(name, e.shape(tensor), e.tensors[tensor].dtype)
 
 
-def _names(onnx: Sequence[str], chosen: Mapping[str, str]) -> dict[str, str]:
-    """Signature names by ONNX names: the chosen ones, the rest cleaned and kept apart."""
+def _names(onnx: Sequence[str], chosen: Mapping[str, str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """Signature names by ONNX names: the chosen ones, the rest cleaned and kept apart, also from those taken."""
     unknown = sorted(set(chosen) - set(onnx))
     if unknown:
         raise ConvertError(
@@ -102,7 +103,7 @@ def _names(onnx: Sequence[str], chosen: Mapping[str, str]) -> dict[str, str]:
     if len(set(chosen.values())) != len(chosen):
         raise ConvertError("two outputs are given the same name", hint="give every output a name of its own")
     names: dict[str, str] = {}
-    taken = set(chosen.values())
+    taken = {*taken, *chosen.values()}
     for name in onnx:
         clean = chosen.get(name)
         if clean is None:
