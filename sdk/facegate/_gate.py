@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -178,6 +179,7 @@ class Gate:
         self._ids = Uuid7Source()
         self._sequence = 0
         self._closed = False
+        self._pid = os.getpid()
 
     def enroll(
         self, subject: str, frames: Sequence[Frame], consent: Consent | None, *, allow_duplicate: bool = False
@@ -211,12 +213,16 @@ class Gate:
                     hint=f"1 to {MAX_TEMPLATES} templates a person; remove the person to start afresh",
                 )
             templates: list[Template] = []
-            reasons = tuple(self._enroll_frame(subject, frame, templates) for frame in frames)
-            duplicate = self._duplicate(subject, templates)
-            if not templates or (duplicate is not None and not allow_duplicate):
-                return EnrollResult(subject, 0, known, reasons, duplicate)
-            self._people.add(subject, templates, consent)
-            return EnrollResult(subject, len(templates), known + len(templates), reasons, duplicate)
+            try:
+                reasons = tuple(self._enroll_frame(subject, frame, templates) for frame in frames)
+                duplicate = self._duplicate(subject, templates)
+                if not templates or (duplicate is not None and not allow_duplicate):
+                    return EnrollResult(subject, 0, known, reasons, duplicate)
+                self._people.add(subject, templates, consent)
+                return EnrollResult(subject, len(templates), known + len(templates), reasons, duplicate)
+            finally:
+                for template in templates:
+                    template.wipe()
 
     def verify(self, subject: str, frame: Frame) -> SignedDecision:
         """Decide whether the frame shows the person of that reference (1:1).
@@ -284,6 +290,9 @@ class Gate:
     def _check_open(self) -> None:
         if self._closed:
             raise GateClosedError("the gate is closed", hint="make a new one; people must be enrolled again")
+        if os.getpid() != self._pid:
+            # Two processes would sign different decisions with the same sequence number.
+            raise GateClosedError("the gate belongs to another process", hint="make gates after forking")
 
     def _sweep(self) -> None:
         """Forget whose consent has expired: nobody is compared with them any more."""
@@ -307,6 +316,7 @@ class Gate:
         if probe.template is None:
             return probe.reason
         if probe.liveness == "uncertain":
+            probe.template.wipe()
             return "liveness_uncertain"
         # One frame of somebody else would open the gate to them for good.
         similarities = [compare(probe.template, template) for template in templates]
@@ -314,6 +324,7 @@ class Gate:
         if best is not None:
             similarities.append(best[1])
         if similarities and max(similarities) < self._threshold:
+            probe.template.wipe()
             return "inconsistent"
         templates.append(probe.template)
         return None
@@ -337,6 +348,7 @@ class Gate:
                 self._lockout.failed(subject, now)
             return _Finding("rejected", (probe.reason,) if probe.reason else (), liveness=probe.liveness)
         best = self._people.best(probe.template, subject)
+        probe.template.wipe()
         uncertain: tuple[Reason, ...] = ("liveness_uncertain",) if probe.liveness == "uncertain" else ()
         if best is None or best[1] < self._threshold:
             self._lockout.failed(subject, now)

@@ -48,7 +48,11 @@ class People:
 
     def add(self, subject: str, templates: Sequence[Template], consent: Consent) -> None:
         """Add templates to a person, new or known."""
-        first = self._gallery.extend(np.stack([template.data for template in templates]))
+        rows = np.stack([template.data for template in templates])
+        try:
+            first = self._gallery.extend(rows)
+        finally:
+            rows.fill(0)  # the gallery has a copy of its own, in memory that is locked and kept out of core dumps
         self._owners += [subject] * len(templates)
         self._rows.setdefault(subject, set()).update(range(first, first + len(templates)))
         self._consents[subject] = consent

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 import threading
 from datetime import timedelta
 
@@ -458,6 +459,46 @@ def test_closing_wipes(enrolled, shows, consent, pipeline):
     ):
         with pytest.raises(errors.GateClosedError):
             call()
+
+
+def test_templates_are_wiped_when_they_are_needed_no_more(enrolled, shows, consent, pipeline):
+    """What a camera's face became is zeros after enrolment, a trial or a refusal; only the gallery keeps a copy."""
+    made = []
+    embed = pipeline.embed
+
+    def remembered(frame, face):
+        made.append(embed(frame, face))
+        return made[-1]
+
+    pipeline.embed = remembered
+    gate = enrolled()
+    gate.enroll("carol", [shows(7), shows(8)], consent)  # the second is somebody else
+    gate.identify(shows(ALICE))
+    gate.verify("alice", shows(9))
+    assert len(made) >= 4
+    assert not any(np.any(template.data) for template in made)
+    assert gate.identify(shows(ALICE)).decision.outcome == "match"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_gate_decides_nothing(enrolled, shows):
+    """Parent and child would sign different decisions with the same number: the child is refused."""
+    gate = enrolled()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            gate.identify(shows(ALICE))
+            os.write(writing, b"decided")
+        except errors.GateClosedError:
+            os.write(writing, b"refused")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 16) == b"refused"
+    os.close(reading)
+    os.close(writing)
+    assert gate.identify(shows(ALICE)).decision.sequence == 1
 
 
 def test_threads_get_decisions_one_after_the_other(enrolled, shows):
