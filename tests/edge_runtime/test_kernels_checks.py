@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from facegate_edge import _kernels as kernels
-from facegate_edge._kernels import ffi, lib
 from facegate_edge._manifest import Quantization
+from facegate_edge._native import ffi, lib
 from facegate_edge._values import Frame, PixelFormat
 from facegate_edge.errors import FacegateError, KernelError
 
