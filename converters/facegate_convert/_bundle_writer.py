@@ -126,6 +126,8 @@ def _write(path: Path, document: bytes, models: list[tuple[str, bytes]], key: Si
 
 def _replace(path: Path, pieces: list[bytes]) -> None:
     """Write a new file beside the old one, to the disk, then put it in its place: a reader sees one or the other."""
+    if not path.name:
+        raise BundleWriteError(f"{str(path)!r} names no file to write", hint="give the file a name, NAME.fgb")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)

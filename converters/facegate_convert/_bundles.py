@@ -236,6 +236,8 @@ def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     Raises:
         OutputFileError: no space, no permission, no such folder.
     """
+    if not path.name:
+        raise OutputFileError(f"{str(path)!r} names no file to write", hint="give the file a name")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)

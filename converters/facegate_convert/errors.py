@@ -114,6 +114,8 @@ class ParityError(ConvertError, ArithmeticError):
 class OutputFileError(ConvertError, OSError):
     """A result cannot be written: no space, no permission, or the name is taken."""
 
+    exit_code = 5
+
 
 class BuildError(ConvertError, ValueError):
     """Models and figures that do not make a bundle."""

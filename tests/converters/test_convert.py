@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from facegate_convert import _bundles, _convert, _measure
+from facegate_convert import _bundle_writer, _bundles, _convert, _measure
 from facegate_convert._bundles import build, load_models, save
 from facegate_convert._convert import Options, convert
 from facegate_convert._interpreter import make_interpreter
@@ -285,6 +286,16 @@ def test_results_that_cannot_be_written_leave_no_half_file(tmp_path, name, error
     with pytest.raises(error):
         save(result, tmp_path / "absent" / name)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_a_name_that_is_no_file_is_refused_as_such(name):
+    """An empty name, this folder and the root: what cannot be written is a matter of the environment, not a bug."""
+    with pytest.raises(OutputFileError) as caught:
+        _bundles.write_file(Path(name), b"x")
+    assert caught.value.exit_code == BundleWriteError.exit_code == 5
+    with pytest.raises(BundleWriteError):
+        _bundle_writer._replace(Path(name), [b"x"])
 
 
 def test_full_disk_leaves_no_half_file(tmp_path, monkeypatch):
