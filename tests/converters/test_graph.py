@@ -231,6 +231,20 @@ def test_an_expand_that_cannot_be_is_refused(target: tuple[int, ...], onnx_model
         load_graph(model)
 
 
+@pytest.mark.parametrize("mode", ["nearest", "linear", "edge"])
+def test_a_side_that_no_image_has_is_refused_before_it_fills_the_memory(
+    mode: str, onnx_model: Callable[..., bytes]
+) -> None:
+    """A hundred bytes of ONNX may ask for a million samples of an axis."""
+    if mode == "edge":
+        node, sizes = _node("Pad", ["x", "sizes"], ["y"], mode=mode), [0, 0, 0, 0, 0, 0, 0, 2**20]
+    else:
+        node, sizes = _node("Resize", ["x", "", "", "sizes"], ["y"], mode=mode), [1, 1, 1, 2**20]
+    model = onnx_model([node], {"x": [1, 1, 1, 4]}, ["y"], {"sizes": np.asarray(sizes)})
+    with pytest.raises(errors.InvalidGraphError, match="shape"):
+        load_graph(model)
+
+
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
 def test_a_resize_to_its_own_shape_is_a_copy(
     mode: str, onnx_model: Callable[..., bytes], check: Callable[..., Any]

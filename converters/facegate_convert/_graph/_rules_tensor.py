@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from facegate_convert._graph._builder import Builder, OnnxNode
 
+# Samples of an axis that are listed one by one; a longer side is a mistake or an attack on the build host's memory.
+_MAX_SIDE = 2**16
+
 
 def alias(b: Builder, n: OnnxNode) -> None:
     """Identity, and Dropout, which does nothing at inference."""
@@ -185,6 +188,8 @@ def pad(b: Builder, n: OnnxNode) -> None:
         return
     if mode == "reflect" and any(max(s, e) >= d for d, s, e in zip(shape, begin, end, strict=True)):
         n.invalid(f"pads {listed} reflect more than shape {shape} holds")
+    if mode != "constant" and max(r for r, d in zip(result, shape, strict=True) if r != d) > _MAX_SIDE:
+        n.invalid(f"its result would have the shape {tuple(result)}")
     constant = float(n.attribute("value", 0.0)) if value is None or not value.size else float(value.reshape(-1)[0])
     if mode == "constant":
         b.floating(n, 0)
@@ -243,7 +248,8 @@ def resize(b: Builder, n: OnnxNode) -> None:
     if n.attribute("antialias", 0) and mode == "linear" and any(f < 1 for f in factors):
         n.refuse("it filters while shrinking (antialias)", "export with antialias=False, or use average pooling")
     samples: dict[int, dict[str, Any]] = {}
-    if min(result) < 1 or math.prod(result) > MAX_ELEMENTS:
+    sides = [wanted for size, wanted in zip(shape, result, strict=True) if size != wanted]
+    if min(result) < 1 or math.prod(result) > MAX_ELEMENTS or max(sides, default=1) > _MAX_SIDE:
         n.invalid(f"its result would have the shape {tuple(result)}")
     for axis, (size, wanted, factor) in enumerate(zip(shape, result, factors, strict=True)):
         # A result of the input's own shape is a copy for onnxruntime, whatever the scales say.
