@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import secrets
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facegate_convert._files import write_file
 from facegate_edge import _archive
 from facegate_edge._bundle import open_bundle, signature_document
 from facegate_edge._manifest_json import dump_manifest, parse_manifest
@@ -18,11 +16,11 @@ from facegate_edge.errors import (
     BundleMemberError,
     BundleReadError,
     BundleTooLargeError,
-    BundleWriteError,
     MissingModelError,
 )
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from facegate_edge._keys import SigningKey
@@ -53,7 +51,7 @@ def write_bundle(
         MissingModelError, BundleMemberError: a role has no model, or a model no role.
         BundleHashError, BundleTooLargeError: a model is not the one of the manifest, or too large for a device.
         BundleReadError: a model's file cannot be read.
-        BundleWriteError: the bundle cannot be written (no space, no permission).
+        OutputFileError: the bundle cannot be written (no space, no permission).
     """
     document = dump_manifest(manifest)
     parse_manifest(document)  # what a device would refuse is not written
@@ -121,36 +119,4 @@ def _write(path: Path, document: bytes, models: list[tuple[str, bytes]], key: Si
     pieces.append(tail)
     if sum(map(len, pieces)) > _archive.MAX_BUNDLE:
         raise BundleTooLargeError(f"the bundle would exceed the {_archive.MAX_BUNDLE} bytes that a device accepts")
-    _replace(path, pieces)
-
-
-def _replace(path: Path, pieces: list[bytes]) -> None:
-    """Write a new file beside the old one, to the disk, then put it in its place: a reader sees one or the other."""
-    if not path.name:
-        raise BundleWriteError(f"{str(path)!r} names no file to write", hint="give the file a name, NAME.fgb")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-                os.fchmod(descriptor, 0o644)  # a bundle holds no secret; the umask must not hide it from the device
-                file.writelines(pieces)
-                file.flush()
-                os.fsync(descriptor)
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise BundleWriteError(
-            f"the bundle {path} cannot be written: {error.strerror}",
-            hint="make room or choose another folder; nothing was changed",
-        ) from error
-    # The file is complete under its name from here on; that the name survives a power cut is all that is still missing.
-    with contextlib.suppress(OSError):
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    write_file(path, pieces)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime as dt
 import os
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facegate_convert._bundle_writer import write_bundle
-from facegate_convert.errors import BuildError, DynamicShapeError, ModelFileError, OutputFileError
+from facegate_convert._files import write_file
+from facegate_convert.errors import BuildError, DynamicShapeError, ModelFileError
 from facegate_edge._manifest import FORMAT_VERSION, ROLES, Manifest, ModelInfo, OperatingPoint
 from facegate_edge._version import VERSION
 
@@ -115,10 +114,10 @@ def save(conversion: Conversion, path: Path) -> None:
     The bundle holds everything that `bundle build` needs; the TFLite file is for other tools.
 
     Raises:
-        OutputFileError, BundleWriteError: it cannot be written; then there is no half file.
+        OutputFileError: it cannot be written; then there is no half file.
     """
     if path.suffix == ".tflite":
-        write_file(path, conversion.model)
+        write_file(path, [conversion.model])
         return
     info = conversion.info
     build(
@@ -228,30 +227,3 @@ def created() -> str:
     except (ValueError, OverflowError, OSError):
         raise BuildError("SOURCE_DATE_EPOCH is no time", hint="it is a number of seconds since 1970") from None
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file, all of it or nothing.
-
-    Raises:
-        OutputFileError: no space, no permission, no such folder.
-    """
-    if not path.name:
-        raise OutputFileError(f"{str(path)!r} names no file to write", hint="give the file a name")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise OutputFileError(
-            f"{path} cannot be written: {error.strerror}", hint="make room or choose another folder"
-        ) from error

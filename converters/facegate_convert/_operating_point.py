@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from facegate_edge._values import Template
 
 FMR_TARGETS = (1e-2, 1e-3, 1e-4)
+_MIN_COMPARISONS = 30
+_MIN_EXPECTED = 0.1  # false matches at the target
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,25 @@ def operating_points(
                 f"known is an FMR below {point.fmr_upper:.2g} at threshold {point.threshold:.4f} (95 % confidence)"
             )
     return tuple(points), tuple(notes)
+
+
+def check_evidence(similarities: Similarities, targets: Iterable[float]) -> None:
+    """Refuse targets about which these comparisons say next to nothing, even for somebody who insists.
+
+    Below the rule of 3 a threshold is a guess that says so; below a tenth of a false match to be expected, or 30
+    comparisons, it is none: a gate that trusted it would open for nearly anybody.
+
+    Raises:
+        DatasetError: for the first such target.
+    """
+    count = len(similarities.impostor)
+    for target in sorted(targets):
+        if count < max(_MIN_COMPARISONS, _MIN_EXPECTED / target):
+            raise DatasetError(
+                f"{count} impostor comparisons say nothing about an FMR of {target:g}",
+                hint=f"add photographs of other people ({_statistics.trials_needed(target)} comparisons show it), or "
+                "ask for a higher --fmr",
+            )
 
 
 def _point(similarities: Similarities, target: float) -> OperatingPoint:

@@ -119,6 +119,7 @@ def convert(output: Output, /, **given: Any) -> None:
     """
     from facegate_convert import _bundles  # noqa: PLC0415 - see the module
     from facegate_convert._convert import convert as run  # noqa: PLC0415
+    from facegate_convert._files import write_file  # noqa: PLC0415
 
     source: Path = given["model"]
     path: Path = given["target"] or Path(f"{source.stem}-{given['precision']}.fgb")
@@ -131,7 +132,7 @@ def convert(output: Output, /, **given: Any) -> None:
     if not given["dry_run"]:
         _bundles.save(result, path)
         if given["report"]:
-            _bundles.write_file(given["report"], result.report.to_json().encode())
+            write_file(given["report"], [result.report.to_json().encode()])
         text += f"\n\nwrote {path}"
     output.emit(data, text)
 
@@ -302,15 +303,18 @@ def _operating_points(
             return embed(path)
 
         similarities = _operating_point.compare(comparisons, embed_and_tell)
-    found, notes = _operating_point.operating_points(similarities, given["fmr"] or _operating_point.FMR_TARGETS)
+    targets = given["fmr"] or _operating_point.FMR_TARGETS
+    if given["fmr"]:
+        _operating_point.check_evidence(similarities, targets)
+    found, notes = _operating_point.operating_points(similarities, targets)
     if not given["fmr"]:
-        # Nobody asked for these targets by name: of those that the data cannot carry, one is kept if there is no other.
+        # Nobody asked for these targets by name: those that the data cannot carry would claim more than is known.
         carried = tuple(p for p in found if p.impostor >= _statistics.trials_needed(p.fmr))
-        dropped = ", ".join(f"{p.fmr:g}" for p in found[max(1, len(carried)) :])
-        notes = (() if carried else notes[:1]) + (
-            (f"too few comparisons for FMR {dropped}: left out",) if dropped else ()
+        dropped = ", ".join(f"{p.fmr:g}" for p in found[len(carried) :])
+        notes = (
+            (f"too few comparisons for FMR {dropped}: left out; --fmr asks for one all the same",) if dropped else ()
         )
-        found = carried or found[:1]
+        found = carried
     return found, notes, similarities
 
 

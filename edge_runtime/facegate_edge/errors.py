@@ -18,7 +18,6 @@ __all__ = [
     "BundleTruncatedError",
     "BundleUnsignedError",
     "BundleVersionError",
-    "BundleWriteError",
     "EngineError",
     "EngineUnavailableError",
     "FacegateError",
@@ -93,12 +92,6 @@ class BundleError(FacegateError, ValueError):
 
 class BundleReadError(BundleError):
     """A bundle's file cannot be read: missing, no permission, not a regular file."""
-
-
-class BundleWriteError(BundleError):
-    """A bundle cannot be written: no space, no permission. No half-written file is left behind."""
-
-    exit_code = 5
 
 
 class BundleFormatError(BundleError):

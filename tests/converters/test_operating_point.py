@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facegate_convert._comparisons import read_identities, read_pairs
-from facegate_convert._operating_point import Similarities, compare, operating_points
+from facegate_convert._operating_point import Similarities, check_evidence, compare, operating_points
 from facegate_convert.errors import DatasetError
 from facegate_edge._values import Template
 
@@ -173,3 +173,18 @@ def test_points_descend_and_targets_are_checked():
     assert [p.fmr for p in points] == [1e-1, 1e-3]
     with pytest.raises(ValueError, match="between 0 and 1"):
         operating_points(data, [1.0])
+
+
+@pytest.mark.parametrize(
+    ("impostor", "target", "enough"),
+    [(1, 0.01, False), (29, 0.5, False), (30, 0.5, True), (99, 0.001, False), (100, 0.001, True)],
+)
+def test_a_target_without_evidence_is_refused(impostor, target, enough):
+    """One comparison of two people gives no threshold for a door, whoever asks for it."""
+    similarities = Similarities((0.9,), (0.1,) * impostor, 0, 9, "0" * 64)
+    if enough:
+        check_evidence(similarities, [target, 0.9])
+        return
+    with pytest.raises(DatasetError, match="say nothing") as caught:
+        check_evidence(similarities, [0.9, target])
+    assert "--fmr" in caught.value.hint

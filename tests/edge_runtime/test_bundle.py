@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facegate_convert._bundle_writer import sign_bundle, write_bundle
+from facegate_convert.errors import OutputFileError
 from facegate_edge import _archive
 from facegate_edge._bundle import open_bundle
 from facegate_edge._keys import SigningKey, TrustStore
@@ -34,7 +35,6 @@ from facegate_edge.errors import (
     BundleTooLargeError,
     BundleTruncatedError,
     BundleUnsignedError,
-    BundleWriteError,
     FacegateError,
     ManifestError,
     MissingModelError,
@@ -706,8 +706,8 @@ def test_a_full_disk_leaves_the_old_bundle_and_no_half_file(write, monkeypatch, 
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("facegate_convert._bundle_writer.os.fsync", full)
-    with pytest.raises(BundleWriteError, match="No space left") as caught:
+    monkeypatch.setattr("facegate_convert._files.os.fsync", full)
+    with pytest.raises(OutputFileError, match="No space left") as caught:
         write(version="2.0.0")
     assert caught.value.exit_code == 5
     assert path.read_bytes() == old
@@ -720,12 +720,12 @@ def test_a_really_full_disk(write, tmp_path):
         "import os, resource, signal, sys\n"
         "from facegate_convert._bundle_writer import sign_bundle\n"
         "from facegate_edge._keys import SigningKey\n"
-        "from facegate_edge.errors import BundleWriteError\n"
+        "from facegate_convert.errors import OutputFileError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "size = os.path.getsize(sys.argv[1])\n"  # enough for the unsigned bundle, too little for the signed one
         "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))\n"
         "try:\n    sign_bundle(sys.argv[1], SigningKey.generate(), sys.argv[2])\n"
-        "except BundleWriteError as error:\n    print('refused:', error)\n"
+        "except OutputFileError as error:\n    print('refused:', error)\n"
     )
     path = write(key=None)
     done = subprocess.run(  # noqa: S603 - our own interpreter
@@ -737,7 +737,7 @@ def test_a_really_full_disk(write, tmp_path):
 
 def test_a_folder_that_is_not_there(make_manifest, model_bytes, tmp_path):
     """Writing into a missing folder is refused."""
-    with pytest.raises(BundleWriteError):
+    with pytest.raises(OutputFileError):
         write_bundle(
             tmp_path / "none" / "x.fgb", make_manifest("recognizer"), {"recognizer": model_bytes["recognizer"]}, KEY
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from facegate_convert._files import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,12 +55,4 @@ class LoweredModel:
 
     def save(self, path: Path) -> None:
         """Write the model to `path` (mode 0600): the whole file or nothing."""
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(self.model)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_file(path, [self.model], mode=0o600)
