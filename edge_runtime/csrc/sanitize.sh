@@ -9,8 +9,8 @@ python=${PYTHON:-python}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-mkdir "$work/facegate_edge"
-cp edge_runtime/facegate_edge/*.py "$work/facegate_edge/"
+cp -R edge_runtime/facegate_edge "$work/"
+rm -f "$work"/facegate_edge/_native*.so  # an extension built in place would be found first
 CC=gcc FACEGATE_SANITIZE=1 FACEGATE_WERROR=1 "$python" setup.py -q build_ext --build-lib "$work" --build-temp "$work/temp"
 
 # PYTHONMALLOC=malloc: buffers that cffi makes get red zones of their own. Leaks of the interpreter are not ours.
