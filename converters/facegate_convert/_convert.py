@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from facegate_convert import _families, _measure
+from facegate_convert import _families, _measure, _statements
 from facegate_convert._calibration import Crops, prepare, synthetic_inputs
 from facegate_convert._equalize import equalize
 from facegate_convert._graph import load_graph
@@ -68,8 +68,9 @@ class Options:
         calibration: folder of photographs; int8 needs it, the others are measured on it.
         detector: finds the faces in them (ONNX file, bundle, or entry and bytes); not needed for a detector, or if all
             photographs have the size of the model's input (crops that are aligned already).
-        licence: SPDX expression of the weights' licence.
+        licence: SPDX expression of the weights' licence; "unknown" takes what the file says (`_statements`).
         commercial_use: whether it allows commercial use, None if unknown.
+        demonstration: the model is good for demonstrations only, also if its file does not say so.
         allow_drift: do not refuse a float32 model that differs from its source.
         measure_latency: time the model on this machine, for the report.
     """
@@ -83,8 +84,9 @@ class Options:
     crop_scale: float | None = None
     calibration: Path | None = None
     detector: Path | tuple[ModelInfo, bytes] | None = None
-    licence: str = "unknown"
+    licence: str = _statements.UNKNOWN
     commercial_use: bool | None = None
+    demonstration: bool = False
     allow_drift: bool = False
     measure_latency: bool = True
 
@@ -129,6 +131,7 @@ def convert(source: Path, options: Options | None = None, *, progress: Progress 
         )
     tell("reading the model", 0, 0)
     graph = load_graph(source, input_size=options.input_size)
+    options = _with_statements(options, graph)
     match = adjust(_families.recognize(graph), options)
     if options.precision == "int8" and options.calibration is None:
         raise CalibrationError(
@@ -214,6 +217,13 @@ def adjust(match: Match, options: Options) -> Match:
     }
     assumptions = tuple(a for a in match.assumptions if not any(a.startswith(w) for w, v in given.items() if v))
     return dataclasses.replace(match, preprocessing=stated, assumptions=assumptions, liveness=liveness)
+
+
+def _with_statements(options: Options, graph: Graph) -> Options:
+    """The options with what the file says about itself: its licence if the caller gave none, and a mark for good."""
+    licence = options.licence if options.licence != _statements.UNKNOWN else _statements.licence_of(graph.metadata)
+    demonstration = options.demonstration or _statements.is_demonstration(graph.metadata)
+    return dataclasses.replace(options, licence=licence, demonstration=demonstration)
 
 
 def template_space(source_sha256: str, match: Match, precision: str) -> str:
@@ -399,6 +409,7 @@ def _model_info(model: bytes, match: Match, options: Options, source_sha256: str
             converter=VERSION,
             calibration="",
             parity={},
+            demonstration=options.demonstration,
         ),
         detector=match.detector,
         recognizer=recognizer,
@@ -416,7 +427,9 @@ def _warnings(options: Options, crops: Crops | None, fitted: int, info: ModelInf
         found.append(f"no usable face was found in {crops.without_face} photographs of the calibration folder")
     if crops and crops.left_out:
         found.append(f"{crops.left_out} photographs were left out: the others fill the memory that inputs may take")
-    if info.provenance.licence == "unknown":
+    if info.provenance.demonstration:
+        found.append("for demonstrations only: every decision made with a bundle that holds this model is marked so")
+    if info.provenance.licence == _statements.UNKNOWN:
         found.append("the licence of the weights is unknown (--licence, --commercial-use)")
     return tuple(found)
 

@@ -7,7 +7,7 @@ library only, so that `facegate bundle inspect` starts fast.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 FORMAT_VERSION = 1
 
@@ -20,6 +20,10 @@ FAMILIES = {
 PRECISIONS = ("float32", "float16", "int8", "dynamic", "mixed")
 DTYPES = ("float32", "int8", "uint8")
 COLORS = ("RGB", "BGR")
+
+# A field with this in its metadata is written only where it differs from its default: it came later than the others,
+# and bundles that do not need it keep their bytes.
+OMITTED = {"omitted": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,8 @@ class ModelProvenance:
         converter: version of facegate that converted it.
         calibration: fingerprint of the calibration set (sha256 hex), "" if none was needed.
         parity: per output, figures against the ONNX model: e.g. {"embedding": {"cosine_min": 0.99, ...}}.
+        demonstration: the model says of itself that it is good for demonstrations only: whatever a bundle that holds
+            it decides is no decision about a person. Written only where it is true.
     """
 
     source_sha256: str
@@ -142,6 +148,7 @@ class ModelProvenance:
     converter: str
     calibration: str
     parity: dict[str, dict[str, float]]
+    demonstration: bool = field(default=False, metadata=OMITTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +208,14 @@ class Manifest:
     operating_points: tuple[OperatingPoint, ...]
     intended_use: str
     prohibited_uses: tuple[str, ...]
+
+    @property
+    def demonstration(self) -> bool:
+        """Whether a model is for demonstrations only, and so is every decision that is made with the bundle.
+
+        A fact of the models and no field of its own: whoever puts such a model into another bundle takes it along.
+        """
+        return any(model.provenance.demonstration for model in self.models)
 
     def model(self, role: str) -> ModelInfo | None:
         """The model of a role ("detector", "recognizer", "liveness"), or None."""

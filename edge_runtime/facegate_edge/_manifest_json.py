@@ -1,7 +1,8 @@
 """manifest.json: written in one way, read strictly.
 
-The fields are those of the dataclasses in `_manifest`, every one written and every one required: the types there are
-the whole schema. What types cannot say (ranges, names, tensors that must exist) is checked by `_manifest_rules`.
+The fields are those of the dataclasses in `_manifest`, every one written and every one required (but those marked
+`OMITTED`, which are left out where they hold their default): the types there are the whole schema. What types cannot
+say (ranges, names, tensors that must exist) is checked by `_manifest_rules`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import typing
 from typing import Any
 
 from facegate_edge._archive import MAX_MANIFEST
-from facegate_edge._manifest import FORMAT_VERSION, Manifest
+from facegate_edge._manifest import FORMAT_VERSION, OMITTED, Manifest
 from facegate_edge._manifest_rules import check_manifest, check_prohibited, version_tuple
 from facegate_edge._version import VERSION
 from facegate_edge.errors import BundleTooLargeError, BundleVersionError, ManifestError
@@ -100,6 +101,12 @@ def _integer(digits: str) -> int:
 
 
 @functools.cache
+def _omitted(kind: type) -> dict[str, Any]:
+    """The fields that are left out where they hold their default, and that default."""
+    return {f.name: f.default for f in dataclasses.fields(kind) if OMITTED.items() <= f.metadata.items()}
+
+
+@functools.cache
 def _fields(kind: type) -> dict[str, Any]:
     """A dataclass's fields and their types, in order."""
     hints = typing.get_type_hints(kind)
@@ -126,14 +133,18 @@ def _decode(value: Any, kind: Any, path: str) -> Any:
 
 def _decode_dataclass(value: Any, kind: type, path: str) -> Any:
     _expect(isinstance(value, dict), path, "an object")
-    fields = _fields(kind)
+    fields, omitted = _fields(kind), _omitted(kind)
     unknown = next((name for name in value if name not in fields), None)
     if unknown is not None:
         raise ManifestError(f"{_join(path, unknown[:80])}: a manifest has no such field", hint=_HINT)
-    missing = next((name for name in fields if name not in value), None)
+    missing = next((name for name in fields if name not in value and name not in omitted), None)
     if missing is not None:
         raise ManifestError(f"{_join(path, missing)}: the field is missing", hint=_HINT)
-    return kind(**{name: _decode(value[name], inner, _join(path, name)) for name, inner in fields.items()})
+    found = {n: _decode(value[n], inner, _join(path, n)) for n, inner in fields.items() if n in value}
+    idle = next((name for name, default in omitted.items() if name in found and found[name] == default), None)
+    if idle is not None:
+        raise ManifestError(f"{_join(path, idle)}: this is left out where it says nothing", hint=_HINT)
+    return kind(**found)
 
 
 def _decode_tuple(value: Any, kinds: tuple[Any, ...], path: str) -> tuple[Any, ...]:
@@ -167,7 +178,8 @@ def _encode(value: Any, kind: Any, path: str) -> Any:
     origin = typing.get_origin(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         _expect(type(value) is kind, path, f"a {kind.__name__}")
-        return {name: _encode(getattr(value, name), inner, _join(path, name)) for name, inner in _fields(kind).items()}
+        written = {n: _encode(getattr(value, n), inner, _join(path, n)) for n, inner in _fields(kind).items()}
+        return {n: v for n, v in written.items() if n not in _omitted(kind) or v != _omitted(kind)[n]}
     if origin is types.UnionType:
         inner = next(k for k in typing.get_args(kind) if k is not types.NoneType)
         return None if value is None else _encode(value, inner, path)

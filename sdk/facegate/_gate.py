@@ -125,7 +125,8 @@ class Gate:
         device_id: the device's reference in decisions, 1 to 64 letters, digits, dots, dashes, underscores.
         clock: where the time comes from.
         pipeline: the models in use; made of the bundle, and closed with the gate, if None.
-        demonstration: mark every decision as not real, and accept enrolment without a legal basis.
+        demonstration: mark every decision as not real, and accept enrolment without a legal basis. A bundle with a
+            model that is for demonstrations only does so whatever is said here, and whoever signed it.
 
     Raises:
         PolicyError: the bundle has no operating point for the policy, or no liveness model that it requires.
@@ -169,7 +170,7 @@ class Gate:
         self._device_id = device_id
         self._clock: Clock = clock if clock is not None else SystemClock()
         marks: tuple[tuple[Mark, bool], ...] = (
-            ("demonstration", demonstration),
+            ("demonstration", demonstration or bundle.manifest.demonstration),
             ("development", bundle.development),
         )
         self._marks = tuple(mark for mark, applies in marks if applies)

@@ -228,6 +228,48 @@ def test_every_object_is_closed(document):
         assert str(caught.value).startswith(path)
 
 
+def marked(manifest, *roles):
+    """The manifest with models of these roles for demonstrations only."""
+    models = tuple(
+        dataclasses.replace(m, provenance=dataclasses.replace(m.provenance, demonstration=m.role in roles))
+        for m in manifest.models
+    )
+    return dataclasses.replace(manifest, models=models)
+
+
+@pytest.mark.parametrize("roles", [("detector",), ("recognizer",), ("liveness",), ("detector", "liveness")])
+def test_one_demonstration_model_makes_the_bundle_one(make_manifest, roles):
+    """Whichever model is for demonstrations only, the bundle is, and it survives being written and read."""
+    manifest = marked(make_manifest("detector", "recognizer", "liveness"), *roles)
+    assert manifest.demonstration
+    data = dump_manifest(manifest)
+    assert parse_manifest(data) == manifest
+    assert dump_manifest(parse_manifest(data)) == data
+    assert data.count(b'"demonstration": true') == len(roles)
+
+
+def test_a_manifest_without_demonstration_models_keeps_its_bytes(make_manifest):
+    """The field is not written where it is false, so bundles from before it exist unchanged, ids and all."""
+    manifest = make_manifest("detector", "recognizer", "liveness")
+    assert not manifest.demonstration
+    assert b"demonstration" not in dump_manifest(manifest)
+
+
+@pytest.mark.parametrize("value", [False, None, 1, "true", []])
+def test_a_demonstration_is_true_or_left_out(document, value):
+    """The mark has one spelling: no false, and nothing that a reader might take for either."""
+    changed = put(document, "models[0].provenance.demonstration", value)
+    with pytest.raises(ManifestError, match=r"^models\[0\]\.provenance\.demonstration: "):
+        parse_manifest(encode(changed))
+
+
+@pytest.mark.parametrize("path", ["demonstration", "models[1].demonstration"])
+def test_the_mark_stands_in_one_place_only(document, path):
+    """A mark that stands elsewhere, where nobody would look for it, is refused and not passed over."""
+    with pytest.raises(ManifestError, match="no such field"):
+        parse_manifest(encode(put(document, path, True)))
+
+
 @pytest.mark.parametrize(
     ("data", "problem"),
     [

@@ -83,6 +83,7 @@ def load_graph(source: Path | bytes, *, input_size: tuple[int, int] | None = Non
         dtypes=dict(b.dtypes),
         source_sha256=digest,
         opset=b.opset,
+        metadata={entry.key: entry.value for entry in model.metadata_props},
     )
 
 

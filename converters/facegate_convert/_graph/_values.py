@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Graph:
         dtypes: numpy dtype names, likewise.
         source_sha256: of the ONNX file's bytes, hex.
         opset: the model's operator set version.
+        metadata: what the file says about itself (ONNX `metadata_props`), by key.
     """
 
     inputs: tuple[Value, ...]
@@ -64,6 +65,7 @@ class Graph:
     dtypes: Mapping[str, str]
     source_sha256: str
     opset: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Graph({len(self.nodes)} nodes, inputs {[v.name for v in self.inputs]})"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def verify(output: Output, path: Path, trust: Path | None, development: bool) -> None:
     """Check all of a bundle as a device does: layout, signature, manifest, hashes."""
     with open_trusted(path, trust, development=development) as bundle:
-        output.emit(_summary(bundle), f"{_title(bundle)}\n{_signature(bundle)}")
+        output.emit(_summary(bundle), "\n".join((_title(bundle), _signature(bundle), *_warning(bundle))))
 
 
 @click.command(short_help="Show what is in a bundle.")
@@ -47,6 +47,7 @@ def _summary(bundle: Bundle) -> dict[str, object]:
         "signed_by": bundle.key_id,
         "trusted": bundle.trusted,
         "development": bundle.development,
+        "demonstration": bundle.manifest.demonstration,
     }
 
 
@@ -60,10 +61,17 @@ def _signature(bundle: Bundle) -> str:
     return f"signed by {bundle.key_id}, which was not checked" if bundle.key_id else "NOT SIGNED"
 
 
+def _warning(bundle: Bundle) -> list[str]:
+    """A line for a bundle that decides about nobody."""
+    roles = ", ".join(model.role for model in bundle.manifest.models if model.provenance.demonstration)
+    return [f"FOR DEMONSTRATIONS ONLY ({roles}): every decision made with it is marked so"] if roles else []
+
+
 def _describe(bundle: Bundle, manifest: Manifest) -> str:
     lines = [
         _title(bundle),
         _signature(bundle),
+        *_warning(bundle),
         f"created {manifest.created}, needs facegate {manifest.minimum_runtime} or later, made for {manifest.target}",
         f"for: {manifest.intended_use}",
         f"not for: {'; '.join(manifest.prohibited_uses) or 'nothing said'}",

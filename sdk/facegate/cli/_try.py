@@ -70,6 +70,8 @@ def try_(
         open_trusted(bundle, trust, development=development) as opened,
         Gate(opened, policy, device, device_id="try", demonstration=True) as gate,
     ):
+        if opened.manifest.demonstration:
+            output.progress("the bundle's models are for demonstrations only: a gate marks every decision it makes so")
         point = policy.operating_point(opened.manifest)
         if point is not None and not point.dataset:
             output.progress(f"the threshold for an FMR of {point.fmr:g} is stated in the bundle, not measured")
