@@ -91,6 +91,12 @@ class Bundle:
         """manifest.json as it stands in the bundle: what the signature covers. Raises BundleClosedError."""
         return bytes(self._member(_archive.MANIFEST))
 
+    def file_bytes(self) -> memoryview:
+        """The whole file as it was checked, read-only: what a copy is made of. Raises BundleClosedError."""
+        if self._map is None:
+            raise _closed()
+        return memoryview(self._map).toreadonly()
+
     def model_bytes(self, role: str) -> memoryview:
         """The verified bytes of the model of a role, read-only, 64-byte aligned, not copied.
 
@@ -105,7 +111,7 @@ class Bundle:
 
     def _member(self, name: str) -> memoryview:
         if self._map is None:
-            raise BundleClosedError("the bundle is closed", hint="keep it open as long as its models are used")
+            raise _closed()
         return _slice(memoryview(self._map).toreadonly(), self._members[name])
 
     def close(self) -> None:
@@ -233,6 +239,10 @@ def _check_models(view: memoryview, manifest: Manifest, members: tuple[_archive.
                 f"{model.file} is not the model that was signed: its sha256 differs",
                 hint="do not use the file; get the bundle again from its signer",
             )
+
+
+def _closed() -> BundleClosedError:
+    return BundleClosedError("the bundle is closed", hint="keep it open as long as its models are used")
 
 
 def _slice(view: memoryview, member: _archive.Member) -> memoryview:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from facegate._consent import Consent
     from facegate._decision import Decision, SignedDecision, sign_decision, verify_decision
     from facegate._gate import EnrollResult, Gate
+    from facegate._gate_folder import open_gate
     from facegate._policy import Policy
+    from facegate._reference import open_reference_bundle, reference_policy
     from facegate_edge._bundle import Bundle, open_bundle
     from facegate_edge._image import load_image
     from facegate_edge._keys import SigningKey, TrustStore, VerifyKey
@@ -43,6 +45,9 @@ __all__ = [
     "errors",
     "load_image",
     "open_bundle",
+    "open_gate",
+    "open_reference_bundle",
+    "reference_policy",
     "sign_decision",
     "verify_decision",
 ]
@@ -67,6 +72,9 @@ _HOME = {
     "VerifyKey": "facegate_edge._keys",
     "load_image": "facegate_edge._image",
     "open_bundle": "facegate_edge._bundle",
+    "open_gate": "facegate._gate_folder",
+    "open_reference_bundle": "facegate._reference",
+    "reference_policy": "facegate._reference",
     "sign_decision": "facegate._decision",
     "verify_decision": "facegate._decision",
 }

@@ -20,7 +20,6 @@ from facegate.errors import (
     FrameError,
     GateClosedError,
     KeyTypeError,
-    PolicyError,
     SubjectError,
 )
 from facegate_edge._gallery import compare
@@ -151,13 +150,8 @@ class Gate:
         if not isinstance(device, SigningKey):
             # Not with the first decision, when people are enrolled already.
             raise KeyTypeError("decisions are signed with a SigningKey", hint="SigningKey.load reads a private key")
-        self._threshold = policy.threshold_for(bundle.manifest)
+        self._threshold = policy.check(bundle.manifest)
         self._owns_pipeline = pipeline is None
-        if policy.require_liveness and bundle.manifest.model("liveness") is None:
-            raise PolicyError(
-                "the policy requires liveness and the bundle has no model for it",
-                hint="build the bundle with a liveness model, or change the policy",
-            )
         if pipeline is None:
             from facegate_edge._pipeline import Pipeline  # noqa: PLC0415 - the engine is not needed with a given one
 

@@ -108,6 +108,20 @@ class Policy:
             else "it was never evaluated: build it with operating points, or set a threshold yourself",
         )
 
+    def check(self, manifest: Manifest) -> float:
+        """The threshold, after making sure that a bundle of that manifest has all that these rules ask for.
+
+        Raises:
+            PolicyError: no operating point keeps `fmr`, or liveness is required and there is no model for it.
+        """
+        threshold = self.threshold_for(manifest)
+        if self.require_liveness and manifest.model("liveness") is None:
+            raise PolicyError(
+                "the policy requires liveness and the bundle has no model for it",
+                hint="build the bundle with a liveness model, or change the policy",
+            )
+        return threshold
+
 
 def _spelled(rules: dict[str, Any]) -> dict[str, Any]:
     """The rules with 30 and 30.0 spelled alike; `max_attempts` alone is a whole number."""

@@ -14,6 +14,9 @@ __all__ = [
     "DecisionSignatureError",
     "EnrollError",
     "GateClosedError",
+    "GateExistsError",
+    "GateFolderError",
+    "GateWriteError",
     "PolicyError",
     "SubjectError",
 ]
@@ -38,6 +41,20 @@ class EnrollError(FacegateError, ValueError):
 
 class GateClosedError(FacegateError, RuntimeError):
     """A gate was used after it was closed."""
+
+
+class GateFolderError(FacegateError, ValueError):
+    """A gate's folder is missing, incomplete, or holds what no gate has."""
+
+
+class GateExistsError(GateFolderError):
+    """Where a gate was to be made there is something already."""
+
+
+class GateWriteError(GateFolderError):
+    """A gate's folder cannot be written: no space, no permission. Nothing half made is left behind."""
+
+    exit_code = 5
 
 
 class DecisionError(FacegateError, ValueError):

@@ -649,6 +649,18 @@ def test_views_outlive_the_bundle(write, model_bytes):
     assert bytes(view) == model_bytes["detector"]
     with pytest.raises(BundleClosedError):
         bundle.model_bytes("detector")
+    with pytest.raises(BundleClosedError):
+        bundle.file_bytes()
+
+
+def test_a_copy_is_made_of_what_was_checked(write):
+    """The bytes of the whole file are those that were verified, read-only, whatever became of the file."""
+    path = write()
+    data = path.read_bytes()
+    with open_bundle(path, trust=TRUST) as bundle:
+        path.write_bytes(b"something else")
+        assert bytes(bundle.file_bytes()) == data
+        assert bundle.file_bytes().readonly
 
 
 def test_a_role_that_the_bundle_does_not_have(write):

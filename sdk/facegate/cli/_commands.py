@@ -62,6 +62,7 @@ root = LazyGroup(
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
     lazy={
+        "init": Lazy("Make a gate's folder on this device.", "facegate.cli._init:init"),
         "try": Lazy("Enroll from photographs in memory and decide about others.", "facegate.cli._try:try_"),
         "convert": Lazy("Turn an ONNX model into a quantized TFLite model.", extra="convert"),
         "bundle": _bundle,

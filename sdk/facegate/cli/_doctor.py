@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from facegate_edge.errors import FacegateError
+
 if TYPE_CHECKING:
-    from facegate_edge import Diagnosis
+    from facegate_edge import Check, Diagnosis
     from facegate_edge._output import Output
 
 __all__ = ["doctor"]
@@ -28,10 +30,24 @@ def doctor(output: Output, engine: str | None) -> None:
     import facegate_edge  # noqa: PLC0415 - help must not wait for it
 
     diagnosis = facegate_edge.doctor(engine)
+    diagnosis = facegate_edge.Diagnosis((*diagnosis.checks, _reference()))
     data = {"ready": diagnosis.ready, "checks": [asdict(check) for check in diagnosis.checks]}
     output.emit(data, lambda: _text(diagnosis))
     if not diagnosis.ready:
         click.get_current_context().exit(NOT_READY)
+
+
+def _reference() -> Check:
+    """What the packaged reference bundle is; its absence keeps no gate from running."""
+    from facegate._reference import open_reference_bundle  # noqa: PLC0415 - help must not wait for it
+    from facegate_edge import Check  # noqa: PLC0415
+
+    try:
+        with open_reference_bundle() as bundle:
+            manifest = bundle.manifest
+    except FacegateError as error:
+        return Check("reference bundle", "warning", str(error), error.hint)
+    return Check("reference bundle", "ok", f"{manifest.version}, for demonstrations only: recognizes rendered faces")
 
 
 def _text(diagnosis: Diagnosis) -> str:

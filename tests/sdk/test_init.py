@@ -1,0 +1,605 @@
+"""`facegate init` and `open_gate`: a gate's folder, whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from facegate import (
+    Policy,
+    QualityGate,
+    SigningKey,
+    TrustStore,
+    open_bundle,
+    open_gate,
+    open_reference_bundle,
+    reference_policy,
+    verify_decision,
+)
+from facegate import _gate_folder as folder_module
+from facegate import _reference as reference
+from facegate._gate_folder import create_gate
+from facegate._policy_json import dump_policy, parse_policy
+from facegate.cli import main
+from facegate.errors import (
+    BundleError,
+    BundleReadError,
+    FacegateError,
+    GateExistsError,
+    GateFolderError,
+    GateWriteError,
+    KeyPermissionError,
+    MissingModelError,
+    PolicyError,
+    SubjectError,
+    UntrustedKeyError,
+)
+from facegate_convert._bundle_writer import write_bundle
+from facegate_edge._keys import VerifyKey
+
+SIGNER = SigningKey.from_seed(bytes(range(32)))
+STRANGER = SigningKey.from_seed(bytes(range(128, 160)))
+FILES = ["bundle.fgb", "device.key", "device.key.pub", "gate.json", "policy.json", "trust"]
+POLICY = Policy(fmr=1e-3)
+
+with_reference = pytest.mark.skipif(
+    not reference.BUNDLE.is_file(), reason="this installation has no reference bundle: make reference"
+)
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs the command line in this process; returns exit code, stdout and stderr."""
+
+    def call(*args):
+        code = main([str(a) for a in args])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch, tmp_path):
+    """Nothing of the caller's environment, and a folder of its own."""
+    monkeypatch.delenv("FACEGATE_TRUST", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def trust(tmp_path):
+    """The signer's public key as a file."""
+    path = tmp_path / "keys" / "signer.pub"
+    path.parent.mkdir(mode=0o755)
+    SIGNER.verify_key.save(path)
+    return path
+
+
+@pytest.fixture
+def own(bundle_path, trust):
+    """The options for a bundle of one's own."""
+    return ("--bundle", bundle_path, "--trust", trust)
+
+
+@pytest.fixture
+def made(tmp_path, bundle):
+    """Makes a gate's folder; returns it."""
+
+    def make(name="gate", policy=POLICY, signers=(SIGNER,)) -> Path:
+        store = TrustStore([signer.verify_key for signer in signers])
+        create_gate(tmp_path / name, bundle, store, policy, device_id="door-1")
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def engine(pipeline, monkeypatch):
+    """A pipeline that sees what the test shows it, in the place of the real one."""
+    monkeypatch.setattr("facegate_edge._pipeline.Pipeline", lambda _: pipeline)
+    return pipeline
+
+
+def left(folder: Path) -> list[str]:
+    """What is in a folder, hidden things too."""
+    return sorted(p.name for p in folder.iterdir())
+
+
+# --- making --------------------------------------------------------------------------------------------------------
+
+
+def test_init_makes_a_whole_gate(run, own, bundle_path, tmp_path):
+    """Key, bundle, trust, rules and what it is; only the owner may look in, and only the owner reads the key."""
+    code, out, _ = run("init", "gate", *own, "--fmr", "0.001", "--json")
+    assert code == 0
+    shown = json.loads(out)
+    gate = tmp_path / "gate"
+    assert left(gate) == FILES
+    assert gate.stat().st_mode & 0o777 == 0o700
+    assert (gate / "device.key").stat().st_mode & 0o777 == 0o600
+    assert (gate / "bundle.fgb").read_bytes() == bundle_path.read_bytes()
+    assert left(gate / "trust") == [f"{SIGNER.key_id}.pub"]
+    assert parse_policy((gate / "policy.json").read_bytes()) == POLICY
+    assert shown["policy"] == POLICY.id
+    assert shown["device_key"] == SigningKey.load(gate / "device.key").key_id
+    assert VerifyKey.load(gate / "device.key.pub").key_id == shown["device_key"]
+    about = json.loads((gate / "gate.json").read_text())
+    assert (about["format"], about["device_id"]) == (1, "gate")
+    assert left(tmp_path) == ["gate", "keys"]
+
+
+def test_init_says_what_it_made_and_what_it_lacks(run, own):
+    """The text names the key, the rules, that nobody is kept yet, and that a photograph would pass."""
+    code, out, _ = run("init", "gate", *own, "--fmr", "0.001")
+    assert code == 0
+    for word in ("made the gate gate", "device.key.pub", "FMR 0.001", "NOT checked", "in memory", "photograph"):
+        assert word in out
+    assert "DEMONSTRATION" not in out
+
+
+def test_liveness_is_required_by_naming_its_limits(run, own):
+    """Both limits make the check a rule; one alone is refused, and no default is made up."""
+    assert run("init", "gate", *own, "--fmr", "0.001", "--live-at", "0.9", "--spoof-at", "0.4")[0] == 0
+    rules = parse_policy(Path("gate/policy.json").read_bytes())
+    assert (rules.require_liveness, rules.live_at, rules.spoof_at) == (True, 0.9, 0.4)
+    code, _, err = run("init", "other", *own, "--fmr", "0.001", "--live-at", "0.9")
+    assert code == 3
+    assert "both limits" in err
+    assert not Path("other").exists()
+
+
+def test_two_gates_have_two_keys(run, own):
+    """The device's key is made for each gate, never shared, never guessed."""
+    keys = [json.loads(run("init", name, *own, "--fmr", "0.001", "--json")[1])["device_key"] for name in "ab"]
+    assert keys[0] != keys[1]
+
+
+def test_an_empty_folder_may_be_there_already(run, own, tmp_path):
+    """Who made the folder first is not told to remove it."""
+    (tmp_path / "gate").mkdir()
+    assert run("init", "gate", *own, "--fmr", "0.001")[0] == 0
+    assert left(tmp_path / "gate") == FILES
+
+
+def test_the_device_id_is_the_folders_name_or_given(run, own):
+    """A folder whose name is no reference needs a device id of its own."""
+    assert run("init", "a gate", *own, "--fmr", "0.001")[0] == 3
+    assert not Path("a gate").exists()
+    code, out, _ = run("init", "a gate", *own, "--fmr", "0.001", "--device-id", "door-7", "--json")
+    assert (code, json.loads(out)["device_id"]) == (0, "door-7")
+
+
+def test_dry_run_checks_everything_and_writes_nothing(run, own, tmp_path):
+    """A dry run makes no key and no folder, and fails where the real one would."""
+    before = left(tmp_path)
+    code, out, _ = run("init", "gate", *own, "--fmr", "0.001", "--dry-run", "--json")
+    assert (code, json.loads(out)["device_key"], json.loads(out)["dry_run"]) == (0, None, True)
+    assert run("init", "gate", *own, "--fmr", "0.001", "--dry-run")[1].startswith("would make")
+    assert run("init", "gate", *own, "--fmr", "1e-9", "--dry-run")[0] == 3
+    assert left(tmp_path) == before
+
+
+def test_the_copy_is_what_was_checked_not_the_file(tmp_path, bundle_path):
+    """A bundle that is replaced between the check and the copy does not get into the gate."""
+    mine = tmp_path / "mine.fgb"
+    checked = bundle_path.read_bytes()
+    mine.write_bytes(checked)
+    store = TrustStore([SIGNER.verify_key])
+    with open_bundle(mine, trust=store) as opened:
+        mine.write_bytes(b"something else")
+        create_gate(tmp_path / "gate", opened, store, POLICY, device_id="door-1")
+    assert (tmp_path / "gate/bundle.fgb").read_bytes() == checked
+
+
+# --- refusing ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [{"notes.txt": "mine"}, {"gate.json": "{}"}, {".hidden": ""}])
+def test_a_folder_that_is_in_use_is_refused(run, own, tmp_path, content):
+    """Nothing is overwritten or mixed with what is there; the advice tells a gate from anything else."""
+    (tmp_path / "gate").mkdir()
+    for name, text in content.items():
+        (tmp_path / "gate" / name).write_text(text)
+    code, _, err = run("init", "gate", *own, "--fmr", "0.001")
+    assert code == 3
+    assert ("a gate already" if "gate.json" in content else "not empty") in err
+    assert "hint:" in err
+    assert left(tmp_path / "gate") == sorted(content)
+    assert left(tmp_path) == ["gate", "keys"]
+
+
+@pytest.mark.parametrize("what", ["file", "link", "dangling"])
+def test_what_is_no_folder_is_refused(run, own, tmp_path, what):
+    """A file and a link, wherever it leads, stay what they are."""
+    if what == "file":
+        (tmp_path / "gate").write_text("mine")
+    else:
+        (tmp_path / "gate").symlink_to("keys" if what == "link" else "nowhere")
+    assert run("init", "gate", *own, "--fmr", "0.001")[0] == 3
+    assert left(tmp_path) == ["gate", "keys"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "problem"),
+    [
+        (["absent/gate"], 3, "no folder"),
+        (["gate", "--fmr", "1e-9"], 3, "no operating point"),
+        (["gate", "--fmr", "2"], 3, "between 0 and 1"),
+        (["gate", "--device-id", "../x"], 3, "no reference"),
+        (["gate", "--demonstration"], 2, "choose one"),
+    ],
+)
+def test_what_makes_no_gate_is_told_before_anything_is_written(run, own, tmp_path, arguments, code, problem):
+    """Each mistake has its message and its hint, and leaves nothing."""
+    found, _, err = run("init", *arguments, *own)
+    assert found == code
+    assert problem in err
+    assert "hint:" in err
+    assert left(tmp_path) == ["keys"]
+
+
+def test_the_bundle_must_be_signed_by_somebody_trusted(run, bundle_path, trust, tmp_path, make_manifest, model_bytes):
+    """Without --trust, with another's key, unsigned, damaged: no gate."""
+    assert run("init", "gate", "--bundle", bundle_path)[0] == 2
+    STRANGER.verify_key.save(tmp_path / "stranger.pub")
+    assert run("init", "gate", "--bundle", bundle_path, "--trust", tmp_path / "stranger.pub")[0] == 4
+    models = {role: model_bytes[role] for role in ("detector", "recognizer")}
+    write_bundle(tmp_path / "unsigned.fgb", make_manifest(), models, None)
+    assert run("init", "gate", "--bundle", tmp_path / "unsigned.fgb", "--trust", trust)[0] == 4
+    damaged = bytearray(bundle_path.read_bytes())
+    damaged[-300] ^= 1
+    (tmp_path / "damaged.fgb").write_bytes(damaged)
+    assert run("init", "gate", "--bundle", tmp_path / "damaged.fgb", "--trust", trust)[0] in (3, 4)
+    assert not (tmp_path / "gate").exists()
+
+
+def test_a_bundle_opened_in_development_makes_no_gate(tmp_path, bundle_path):
+    """Development mode trusts nobody, so the gate could not open the bundle again."""
+    with open_bundle(bundle_path, development=True) as opened, pytest.raises(GateFolderError, match="trusts"):
+        create_gate(tmp_path / "gate", opened, TrustStore([SIGNER.verify_key]), POLICY, device_id="door-1")
+    with (
+        open_bundle(bundle_path, trust=TrustStore([SIGNER.verify_key])) as opened,
+        pytest.raises(GateFolderError, match="trusts"),
+    ):
+        create_gate(tmp_path / "gate", opened, TrustStore([STRANGER.verify_key]), POLICY, device_id="door-1")
+    assert left(tmp_path) == []
+
+
+def test_half_a_bundle_makes_no_gate(tmp_path, make_manifest, model_bytes):
+    """A bundle of one model, or without the liveness model that the rules require, is refused."""
+    store = TrustStore([SIGNER.verify_key])
+    for roles, policy, error in (
+        (("recognizer",), POLICY, MissingModelError),
+        (("detector",), POLICY, MissingModelError),
+        (("detector", "recognizer"), Policy(1e-3, require_liveness=True, live_at=0.9, spoof_at=0.1), PolicyError),
+    ):
+        path = tmp_path / "half.fgb"
+        write_bundle(path, make_manifest(*roles), {role: model_bytes[role] for role in roles}, SIGNER)
+        with open_bundle(path, trust=store) as opened, pytest.raises(error) as caught:
+            create_gate(tmp_path / "gate", opened, store, policy, device_id="door-1")
+        assert caught.value.hint
+    assert left(tmp_path) == ["half.fgb"]
+
+
+@pytest.mark.parametrize("failing", ["gate.json", "policy.json", "bundle.fgb", f"{SIGNER.key_id}.pub"])
+def test_a_full_disk_leaves_nothing(tmp_path, bundle, monkeypatch, failing):
+    """Whichever file does not fit, the folder and everything begun are gone again."""
+    whole = folder_module._write
+
+    def write(path, pieces):
+        if path.name == failing:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        whole(path, pieces)
+
+    monkeypatch.setattr(folder_module, "_write", write)
+    with pytest.raises(GateWriteError, match="No space left") as caught:
+        create_gate(tmp_path / "gate", bundle, TrustStore([SIGNER.verify_key]), POLICY, device_id="door-1")
+    assert caught.value.exit_code == 5
+    assert left(tmp_path) == []
+
+
+def test_an_interrupt_leaves_nothing(tmp_path, bundle, monkeypatch):
+    """Ctrl-C while the key is made, too."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SigningKey, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        create_gate(tmp_path / "gate", bundle, TrustStore([SIGNER.verify_key]), POLICY, device_id="door-1")
+    assert left(tmp_path) == []
+
+
+def test_whoever_was_faster_keeps_the_folder(tmp_path, bundle, monkeypatch):
+    """A folder that fills up while the gate is being made is not replaced."""
+    sync = folder_module._sync
+
+    def meanwhile(directory):
+        (tmp_path / "gate").mkdir(exist_ok=True)
+        (tmp_path / "gate" / "mine").touch()
+        sync(directory)
+
+    monkeypatch.setattr(folder_module, "_sync", meanwhile)
+    with pytest.raises(GateExistsError):
+        create_gate(tmp_path / "gate", bundle, TrustStore([SIGNER.verify_key]), POLICY, device_id="door-1")
+    assert left(tmp_path) == ["gate"]
+    assert left(tmp_path / "gate") == ["mine"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written(tmp_path, bundle):
+    """No permission is the environment's fault, and said so."""
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(GateWriteError, match="Permission denied"):
+        create_gate(tmp_path / "closed/gate", bundle, TrustStore([SIGNER.verify_key]), POLICY, device_id="door-1")
+
+
+# --- opening -------------------------------------------------------------------------------------------------------
+
+
+def test_a_gate_is_opened_by_its_folder(made, engine, clock, consent, faces):
+    """Enrolling, verifying and identifying work, signed by the gate's own key, by its rules, with its bundle."""
+    person, _, _ = faces
+    folder = made()
+    with open_gate(folder, clock=clock) as gate:
+        assert gate.enroll("p-1", [engine.show(person(1))], consent).enrolled
+        signed = gate.identify(engine.show(person(1)))
+        assert gate.verify("p-1", engine.show(person(2))).decision.outcome == "no_match"
+    decision = verify_decision(signed.jws, VerifyKey.load(folder / "device.key.pub"))
+    assert (decision.outcome, decision.subject, decision.device) == ("match", "p-1", "door-1")
+    assert (decision.policy, decision.marks) == (POLICY.id, ())
+    assert engine.closed
+
+
+def test_people_are_not_kept_yet(made, engine, clock, consent, faces):
+    """Opened again, the gate knows nobody: nothing biometric was written."""
+    person, _, _ = faces
+    folder = made()
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    with open_gate(folder, clock=clock) as gate:
+        gate.enroll("p-1", [engine.show(person(1))], consent)
+    with open_gate(folder, clock=clock) as gate:
+        assert gate.subjects() == ()
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+
+
+def test_rules_are_edited_in_their_file(made, engine, clock):
+    """An edited rule counts from the next opening on, and changes the policy that decisions name."""
+    folder = made()
+    document = json.loads((folder / "policy.json").read_text())
+    document["max_attempts"] = 3
+    (folder / "policy.json").write_text(json.dumps(document))
+    with open_gate(folder, clock=clock) as gate:
+        assert gate.identify(engine.show()).decision.policy == dataclasses.replace(POLICY, max_attempts=3).id
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [(n, None) for n in ("gate.json", "policy.json")] + [("device.key", None), ("bundle.fgb", None)]
+)
+def test_a_missing_file_is_named(made, name, error):
+    """Whichever file is gone, the error has advice."""
+    folder = made()
+    (folder / name).unlink()
+    with pytest.raises(error or FacegateError) as caught:
+        open_gate(folder)
+    assert caught.value.hint
+    assert str(folder) in str(caught.value)
+
+
+@pytest.mark.usefixtures("trust")
+@pytest.mark.parametrize("where", ["absent", "keys", "file"])
+def test_what_is_no_gate(tmp_path, where):
+    """A folder that is absent, another folder, a file: how to make a gate is said."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(GateFolderError, match="there is no gate") as caught:
+        open_gate(tmp_path / where)
+    assert "facegate init" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "not JSON"),
+        ("[]", "format"),
+        ("[" * 5000, "not JSON"),
+        ('{"format": true}', "format"),
+        ('{"format": 2, "new": 1}', "format 2, this version reads 1"),
+        ('{"format": 0, "device_id": "a", "created": "", "facegate": ""}', "fields"),
+        ('{"format": 1}', "fields"),
+        ('{"format": 1, "device_id": "a b", "created": "", "facegate": ""}', "value"),
+        ('{"format": 1, "device_id": "a", "created": 1, "facegate": ""}', "value"),
+        ('{"format": 1, "device_id": "a", "created": "", "facegate": "", "x": 1}', "fields"),
+        (" " * 70000, "too large"),
+    ],
+)
+def test_a_damaged_or_newer_gate_is_refused(made, text, problem):
+    """gate.json is read strictly; a newer format says update."""
+    folder = made()
+    (folder / "gate.json").write_text(text)
+    with pytest.raises(GateFolderError, match=problem) as caught:
+        open_gate(folder)
+    assert caught.value.hint
+
+
+def test_attack_another_bundle_in_the_gate(made, make_manifest, model_bytes):
+    """A bundle of a signer whom the gate does not trust, and a changed one, are not run."""
+    folder = made()
+    models = {role: model_bytes[role] for role in ("detector", "recognizer")}
+    write_bundle(folder / "bundle.fgb", make_manifest(), models, STRANGER)
+    with pytest.raises(UntrustedKeyError):
+        open_gate(folder)
+    folder = made("other")
+    data = bytearray((folder / "bundle.fgb").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "bundle.fgb").write_bytes(data)
+    with pytest.raises(BundleError):
+        open_gate(folder)
+
+
+def test_attack_a_key_that_others_can_read(made):
+    """A device's key whose mode was loosened is not used."""
+    folder = made()
+    (folder / "device.key").chmod(0o640)
+    with pytest.raises(KeyPermissionError):
+        open_gate(folder)
+
+
+def test_a_protected_key_needs_its_passphrase(made, engine, clock):
+    """Who protects the device's key with a passphrase gives it when the gate is opened."""
+    folder = made()
+    key = SigningKey.load(folder / "device.key")
+    (folder / "device.key").unlink()
+    secret = "correct horse"  # noqa: S105 - of this test
+    key.save(folder / "device.key", secret)
+    with pytest.raises(FacegateError, match="passphrase"):
+        open_gate(folder)
+    with open_gate(folder, passphrase=secret, clock=clock) as gate:
+        assert verify_decision(gate.identify(engine.show()).jws, key.verify_key)
+
+
+# --- the rules' file -----------------------------------------------------------------------------------------------
+
+
+def test_policies_survive_their_file():
+    """Every rule is written and read back, to the same id."""
+    policy = Policy(0.01, 0.4, QualityGate(max_yaw=20), False, True, 0.9, 0.1, 3, 10, 20.5)
+    assert parse_policy(dump_policy(policy)) == policy
+    assert parse_policy(dump_policy(policy)).id == policy.id
+
+
+def rules(**changes) -> str:
+    """The default rules as JSON with changes; None of a name removes it."""
+    document = json.loads(dump_policy(Policy()))
+    for name, value in changes.items():
+        document.pop(name) if value is None else document.update({name: value})
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "not JSON"),
+        ("[]", "not a JSON object"),
+        ("[" * 100_000, "not JSON"),
+        (rules(fmr=None), "lacks the rule 'fmr'"),
+        (rules(require_liveness=None), "lacks the rule 'require_liveness'"),
+        (rules(quality=None), "lacks the rule 'quality'"),
+        (rules(quality={}), "quality lacks"),
+        (rules(quality=3), "quality is not"),
+        (rules(fmmr=0.1), "'fmmr'"),
+        (rules(fmr="low"), "fmr must be a number"),
+        (rules(fmr=float("nan")), "fmr must be a number"),
+        (rules(max_attempts=True), "max_attempts"),
+        ('{"fmr": 0.1, "fmr": 0.2}', "twice"),
+    ],
+)
+def test_rules_that_got_lost_or_misspelled_are_refused(text, problem):
+    """A missing line turns no check off, and a misspelled one is not passed over."""
+    with pytest.raises(PolicyError, match=problem):
+        parse_policy(text)
+
+
+# --- the reference bundle ------------------------------------------------------------------------------------------
+
+
+def test_without_a_terminal_a_demonstration_is_asked_for_by_name(run, tmp_path):
+    """No bundle, nobody to ask: nothing is made, and both ways are told."""
+    code, _, err = run("init", "gate")
+    assert code == 2
+    for word in ("--bundle", "--demonstration", "rendered faces only"):
+        assert word in err
+    assert run("init", "gate", "--json")[0] == 2
+    assert left(tmp_path) == []
+
+
+def test_an_installation_without_a_reference_bundle_says_so(run, tmp_path, monkeypatch):
+    """Its absence is told, with what to do instead."""
+    for name in ("BUNDLE", "KEY", "POLICY"):
+        monkeypatch.setattr(reference, name, tmp_path / "absent")
+    for function in (open_reference_bundle, reference_policy):
+        with pytest.raises(BundleReadError, match="no reference bundle") as caught:
+            function()
+        assert caught.value.hint
+    assert run("init", "gate", "--demonstration")[0] == 3
+    assert left(tmp_path) == []
+
+
+def doctor(run):
+    """Exit code, and what doctor says of the reference bundle."""
+    code, out, _ = run("doctor", "--json")
+    return code, next(c for c in json.loads(out)["checks"] if c["name"] == "reference bundle")
+
+
+@with_reference
+def test_doctor_says_what_the_reference_bundle_is(run):
+    """It is there, intact, and for demonstrations only."""
+    code, check = doctor(run)
+    assert (code, check["status"]) == (0, "ok")
+    assert "demonstrations only" in check["value"]
+
+
+def test_doctor_misses_the_reference_bundle_and_goes_on(run, tmp_path, monkeypatch):
+    """A machine without it runs gates all the same."""
+    monkeypatch.setattr(reference, "BUNDLE", tmp_path / "absent")
+    code, check = doctor(run)
+    assert (code, check["status"]) == (0, "warning")
+    assert check["advice"]
+
+
+@with_reference
+@pytest.mark.parametrize(("answer", "code", "there"), [("y\n", 0, True), ("n\n", 1, False), ("\n", 1, False)])
+def test_at_a_terminal_it_asks(tmp_path, answer, code, there):
+    """It says what the reference bundle is, and takes silence for no."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "facegate", "init", "gate"]
+    streams = {"stdin": theirs, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=tmp_path, **streams) as process:  # noqa: S603 - our own command
+        os.write(ours, answer.encode())
+        out, err = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == code, err
+    assert b"rendered faces only" in err
+    assert (b"made the gate" in out) == there
+    assert (tmp_path / "gate").exists() == there
+
+
+@with_reference
+def test_the_reference_bundle_is_a_demonstration(run):
+    """Small, signed, verified with the packaged key, complete, marked; and so is every decision of a gate with it."""
+    import numpy as np  # noqa: PLC0415 - for this test only
+
+    from facegate import Frame  # noqa: PLC0415
+
+    assert reference.BUNDLE.stat().st_size < 1_500_000
+    with open_reference_bundle() as bundle:
+        assert bundle.trusted
+        assert bundle.manifest.demonstration
+        assert {m.role for m in bundle.manifest.models} == {"detector", "recognizer", "liveness"}
+        assert {m.provenance.licence for m in bundle.manifest.models} == {"Apache-2.0"}
+        assert {m.precision for m in bundle.manifest.models} == {"int8"}
+        point = reference_policy().operating_point(bundle.manifest)
+        assert point is not None
+        assert point.dataset
+        assert point.fmr_upper <= 2 * point.fmr
+    assert reference_policy().require_liveness
+    code, out, _ = run("init", "gate", "--demonstration")
+    assert code == 0
+    assert "FOR DEMONSTRATIONS ONLY" in out
+    with open_gate("gate") as gate:
+        assert gate.identify(Frame(np.zeros((480, 640, 3), np.uint8))).decision.marks == ("demonstration",)
+
+
+def test_the_device_id_of_code_is_checked_too(tmp_path, bundle):
+    """The functions behind the command check what the command checks."""
+    with pytest.raises(SubjectError):
+        create_gate(tmp_path / "gate", bundle, TrustStore([SIGNER.verify_key]), POLICY, device_id="a b")
