@@ -136,15 +136,9 @@ class Identity:
 
         drawn = int(rng.integers(1, len(MONK_TONES) + 1))
         tone = monk or drawn
-        skin = _skin(tone, rng)
         ruddiness = uniform(0.1, 1.0)
         age = uniform(0.0, 1.0) ** 1.2
-        dark = tone >= 6  # noqa: PLR2004 - the darker half of the scale
-        iris = _color(_pick(rng, _DARK_IRISES if dark or rng.random() < 0.4 else _IRISES), rng, 0.2)  # noqa: PLR2004
-        hair = _color(_pick(rng, _DARK_HAIR if dark or rng.random() < 0.45 else _HAIR), rng, 0.25)  # noqa: PLR2004
-        if rng.random() < max(0.0, age - 0.45) * 1.6:
-            gray = uniform(0.2, 0.65)
-            hair = (gray, gray * 0.98, gray * 0.95)
+        skin, iris, hair = _colors(tone, age, np.random.default_rng([0xC010, seed]))
         beard = str(rng.choice(BEARDS, p=(0.58, 0.14, 0.08, 0.08, 0.12)))
         style = str(rng.choice(HAIR_STYLES, p=(0.07, 0.12, 0.27, 0.17, 0.18, 0.12, 0.07)))
         moles = tuple(
@@ -153,11 +147,6 @@ class Identity:
         scar = None
         if rng.random() < 0.12:  # noqa: PLR2004
             scar = (uniform(-5, 5), uniform(-8, 5), uniform(1.0, 2.6), uniform(0, np.pi))
-        red = np.array([1.0, 0.62, 0.6]) if tone < 6 else np.array([1.0, 0.7, 0.68])  # noqa: PLR2004
-        depth = uniform(0.45, 0.95) if tone < 8 else uniform(0.8, 1.3)  # noqa: PLR2004
-        lips = np.clip(np.array(skin) * red * depth, 0.01, 0.9)
-        if rng.random() < 0.15:  # noqa: PLR2004 - painted
-            lips = np.clip(np.array([uniform(0.25, 0.6), uniform(0.02, 0.12), uniform(0.03, 0.2)]), 0, 1)
         return cls(
             seed=seed,
             monk=tone,
@@ -187,7 +176,7 @@ class Identity:
             upper_lip=max(0.16, normal(0.17, 0.45)),
             lower_lip=max(0.22, normal(0.2, 0.62)),
             mouth_curve=normal(0.14),
-            lips=(float(lips[0]), float(lips[1]), float(lips[2])),
+            lips=_lips(tone, skin, np.random.default_rng([0x11B5, seed])),
             head_width=normal(0.45, 7.3),
             head_depth=normal(0.5, 9.4),
             crown=normal(0.6, 11.3),
@@ -223,6 +212,26 @@ _IRISES = ((0.16, 0.28, 0.42), (0.22, 0.32, 0.36), (0.2, 0.3, 0.14), (0.28, 0.18
 _DARK_IRISES = ((0.1, 0.05, 0.02), (0.05, 0.025, 0.012), (0.16, 0.08, 0.03))
 _HAIR = ((0.55, 0.4, 0.2), (0.34, 0.2, 0.08), (0.2, 0.1, 0.04), (0.4, 0.13, 0.04), (0.1, 0.055, 0.03))
 _DARK_HAIR = ((0.012, 0.01, 0.009), (0.03, 0.018, 0.012), (0.06, 0.03, 0.016))
+
+
+def _colors(tone: int, age: float, rng: np.random.Generator) -> tuple[Vector, Vector, Vector]:
+    """Of skin, iris and hair. Drawn apart from the shape, so that a head can be had in each tone."""
+    skin = _skin(tone, rng)
+    dark = tone >= 6  # noqa: PLR2004 - the darker half of the scale
+    iris = _color(_pick(rng, _DARK_IRISES if dark or rng.random() < 0.4 else _IRISES), rng, 0.2)  # noqa: PLR2004
+    hair = _color(_pick(rng, _DARK_HAIR if dark or rng.random() < 0.45 else _HAIR), rng, 0.25)  # noqa: PLR2004
+    if rng.random() < max(0.0, age - 0.45) * 1.6:
+        gray = float(rng.uniform(0.2, 0.65))
+        hair = (gray, gray * 0.98, gray * 0.95)
+    return skin, iris, hair
+
+
+def _lips(tone: int, skin: Vector, rng: np.random.Generator) -> Vector:
+    red = np.array([1.0, 0.62, 0.6]) if tone < 6 else np.array([1.0, 0.7, 0.68])  # noqa: PLR2004
+    lips = np.clip(np.array(skin) * red * (rng.uniform(0.45, 0.95) if tone < 8 else rng.uniform(0.8, 1.3)), 0.01, 0.9)  # noqa: PLR2004
+    if rng.random() < 0.15:  # noqa: PLR2004 - painted
+        lips = np.array([rng.uniform(0.25, 0.6), rng.uniform(0.02, 0.12), rng.uniform(0.03, 0.2)])
+    return float(lips[0]), float(lips[1]), float(lips[2])
 
 
 def _pick(rng: np.random.Generator, colors: tuple[Vector, ...]) -> Vector:
