@@ -18,6 +18,7 @@ __all__ = [
     "GateFolderError",
     "GateWriteError",
     "PolicyError",
+    "ScriptError",
     "SubjectError",
 ]
 __all__ += _edge.__all__
@@ -55,6 +56,10 @@ class GateWriteError(GateFolderError):
     """A gate's folder cannot be written: no space, no permission. Nothing half made is left behind."""
 
     exit_code = 5
+
+
+class ScriptError(FacegateError, ValueError):
+    """A script of the simulated camera is not valid. The message names the place, e.g. `cues[2].people[0].attack`."""
 
 
 class DecisionError(FacegateError, ValueError):
