@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from facegate_edge._bundle import Bundle
     from facegate_edge._liveness import LivenessScore
     from facegate_edge._quality import Quality
+    from facegate_edge._timings import Timings
     from facegate_edge._values import Face, Template
 
 __all__ = ["EnrollResult", "Gate", "GatePipeline"]
@@ -124,6 +125,7 @@ class Gate:
         device_id: the device's reference in decisions, 1 to 64 letters, digits, dots, dashes, underscores.
         clock: where the time comes from.
         pipeline: the models in use; made of the bundle, and closed with the gate, if None.
+        timings: records where the time goes, in the pipeline that the gate makes; none is recorded with a given one.
         demonstration: mark every decision as not real, and accept enrolment without a legal basis. A bundle with a
             model that is for demonstrations only does so whatever is said here, and whoever signed it.
 
@@ -143,6 +145,7 @@ class Gate:
         device_id: str,
         clock: Clock | None = None,
         pipeline: GatePipeline | None = None,
+        timings: Timings | None = None,
         demonstration: bool = False,
     ) -> None:
         if not is_reference(device_id):
@@ -155,7 +158,7 @@ class Gate:
         if pipeline is None:
             from facegate_edge._pipeline import Pipeline  # noqa: PLC0415 - the engine is not needed with a given one
 
-            pipeline = Pipeline(bundle)
+            pipeline = Pipeline(bundle, timings=timings)
         self._pipeline = pipeline
         self._policy = policy
         self._policy_id = policy.id

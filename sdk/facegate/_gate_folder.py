@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from facegate._clock import Clock
     from facegate._policy import Policy
     from facegate_edge._bundle import Bundle
+    from facegate_edge._timings import Timings
 
 __all__ = ["FORMAT_VERSION", "GateInfo", "check_new_gate", "create_gate", "open_gate"]
 
@@ -151,7 +152,11 @@ def create_gate(
 
 
 def open_gate(
-    folder: str | os.PathLike[str], *, passphrase: str | bytes | None = None, clock: Clock | None = None
+    folder: str | os.PathLike[str],
+    *,
+    passphrase: str | bytes | None = None,
+    clock: Clock | None = None,
+    timings: Timings | None = None,
 ) -> Gate:
     """Open a gate that `facegate init` made. People are enrolled in memory, and gone when it is closed.
 
@@ -159,6 +164,7 @@ def open_gate(
         folder: the gate's.
         passphrase: of the device's key, if somebody protected it.
         clock: where the time comes from.
+        timings: records where the time goes.
 
     Raises:
         GateFolderError: there is no gate, a file of it is missing, or a newer version made it.
@@ -174,7 +180,7 @@ def open_gate(
     device = SigningKey.load(folder / KEY, passphrase)
     # The engines hold on to the models' memory for as long as they need it: the bundle itself may go.
     with open_bundle(folder / BUNDLE, trust=trust) as bundle:
-        return Gate(bundle, policy, device, device_id=info.device_id, clock=clock)
+        return Gate(bundle, policy, device, device_id=info.device_id, clock=clock, timings=timings)
 
 
 def _info(folder: Path) -> GateInfo:

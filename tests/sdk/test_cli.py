@@ -561,7 +561,7 @@ def photographs(tmp_path, pipeline, monkeypatch, faces):
         return genuine(frame)
 
     pipeline.detect = detect
-    monkeypatch.setattr("facegate_edge._pipeline.Pipeline", lambda _: pipeline)
+    monkeypatch.setattr("facegate_edge._pipeline.Pipeline", lambda _, **__: pipeline)
 
     def take(name, identity):
         path = tmp_path / name

@@ -44,6 +44,7 @@ from facegate.errors import (
 )
 from facegate_convert._bundle_writer import write_bundle
 from facegate_edge._keys import VerifyKey
+from facegate_edge._timings import Timings
 
 SIGNER = SigningKey.from_seed(bytes(range(32)))
 STRANGER = SigningKey.from_seed(bytes(range(128, 160)))
@@ -104,7 +105,7 @@ def made(tmp_path, bundle):
 @pytest.fixture
 def engine(pipeline, monkeypatch):
     """A pipeline that sees what the test shows it, in the place of the real one."""
-    monkeypatch.setattr("facegate_edge._pipeline.Pipeline", lambda _: pipeline)
+    monkeypatch.setattr("facegate_edge._pipeline.Pipeline", lambda _, **__: pipeline)
     return pipeline
 
 
@@ -358,6 +359,15 @@ def test_a_gate_is_opened_by_its_folder(made, engine, clock, consent, faces):
     assert (decision.outcome, decision.subject, decision.device) == ("match", "p-1", "door-1")
     assert (decision.policy, decision.marks) == (POLICY.id, ())
     assert engine.closed
+
+
+def test_what_an_operator_hands_in_reaches_the_pipeline(made, pipeline, monkeypatch):
+    """Timings that were given to `open_gate` are those of the pipeline that it makes."""
+    given = []
+    monkeypatch.setattr("facegate_edge._pipeline.Pipeline", lambda _, *, timings: given.append(timings) or pipeline)
+    timings = Timings()
+    with open_gate(made(), timings=timings):
+        assert given == [timings]
 
 
 def test_people_are_not_kept_yet(made, engine, clock, consent, faces):

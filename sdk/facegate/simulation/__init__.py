@@ -8,6 +8,7 @@ from facegate.simulation._camera import Shot, SimulatedCamera
 from facegate.simulation._identity import MONK_TONES, Identity
 from facegate.simulation._light import Light
 from facegate.simulation._look import Look
+from facegate.simulation._photographs import write_photographs
 from facegate.simulation._render import render
 from facegate.simulation._scene import Person, Picture, Scene, TrueFace, draw_person, draw_portrait, draw_scene
 from facegate.simulation._script import Cue, Script, Visitor, default_script
@@ -33,4 +34,5 @@ __all__ = [
     "draw_portrait",
     "draw_scene",
     "render",
+    "write_photographs",
 ]
