@@ -76,22 +76,23 @@ class Sensor:
     def draw(cls, rng: np.random.Generator) -> Sensor:
         """A sensor as terminals have them, poor ones among them.
 
-        Exposure -2..+1 stops (mostly within one), blur up to 1.6 px, motion up to 6 px in one frame of eight, JPEG
+        Exposure -1.5..+1 stops (mostly within one), blur up to 1.6 px, motion up to 6 px in one frame of eight, JPEG
         quality 40..95 in two frames of three. Low light, a state of its own in one frame of five, brings noise,
-        underexposure and longer shutter times together.
+        underexposure and longer shutter times together: at most the read noise of a small sensor at its highest useful
+        gain, about a hundredth of white, beyond which a terminal would switch on its lamp.
         """
         dice = Dice(rng)
         dim = dice.chance(0.2)
         stops = (
-            dice.real(-2.0, 0.0) if dim else dice.weighted(((8.0, dice.real(-0.7, 0.6)), (2.0, dice.real(-1.5, 1.0))))
+            dice.real(-1.5, 0.0) if dim else dice.weighted(((8.0, dice.real(-0.7, 0.6)), (2.0, dice.real(-1.5, 1.0))))
         )
         red, blue = 2.0 ** dice.real(-0.22, 0.22), 2.0 ** dice.real(-0.22, 0.22)
         length = 0.0
         if dice.chance(0.35 if dim else 0.125):
             length = dice.log(1.0, 6.0)
         angle = dice.real(0.0, 2 * math.pi)
-        shot = dice.log(0.035, 0.12) if dim else dice.log(0.004, 0.05)
-        read = dice.log(0.006, 0.03) if dim else dice.log(0.0008, 0.008)
+        shot = dice.log(0.03, 0.09) if dim else dice.log(0.004, 0.05)
+        read = dice.log(0.003, 0.012) if dim else dice.log(0.0006, 0.005)
         return cls(
             exposure=2.0**stops,
             white_balance=(red, 1.0, blue),

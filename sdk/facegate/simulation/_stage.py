@@ -76,8 +76,15 @@ def stage(script: Script, number: int, seconds: float, *, size: tuple[int, int],
         background=script.background,
         light=_LIGHT[cue.light],
         sensor=_SENSOR[cue.light],
-        seed=int(np.random.default_rng([0xF4A3E, *seed]).integers(1 << 31)),
+        seed=_seed(cue, number, seed),
     )
+
+
+def _seed(cue: Cue, number: int, seed: tuple[int, int]) -> int:
+    """Of the noise, another for each frame; but of a cue with an attack always the same, or what is held up changes."""
+    if any(visitor.attack for visitor in cue.people):
+        return int(np.random.default_rng([0xF4A3F, seed[0], number]).integers(1 << 31))
+    return int(np.random.default_rng([0xF4A3E, *seed]).integers(1 << 31))
 
 
 def _person(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from facegate.simulation._noise import Dice
 
-__all__ = ["THINGS", "skin"]
+__all__ = ["THINGS", "lit", "skin"]
 
 _SHADE_SIDE = 48  # pixels of the small picture of a lit ball that is enlarged for every round thing
 _LIGHTS = 16  # directions that the light comes from
@@ -67,7 +67,7 @@ def _ball(direction: int) -> NDArray[np.float32]:
     return lit
 
 
-def _lit(color: Color, size: tuple[int, int], dice: Dice, *, gloss: bool = False) -> Image.Image:
+def lit(color: Color, size: tuple[int, int], dice: Dice, *, gloss: bool = False) -> Image.Image:
     """A picture of a color, lit as a ball that fills it."""
     light = _ball(dice.whole(0, _LIGHTS - 1))
     pixels = light[:, :, None] * np.array(color, np.float32)
@@ -84,7 +84,7 @@ def _solid(
     size = (box[2] - box[0], box[3] - box[1])
     mask = Image.new("L", size)
     ImageDraw.Draw(mask).ellipse((0, 0, size[0] - 1, size[1] - 1), fill=255)
-    image.paste(_lit(color, size, dice, gloss=gloss), box[:2], mask)
+    image.paste(lit(color, size, dice, gloss=gloss), box[:2], mask)
 
 
 def _oval(image: Image.Image, pen: ImageDraw.ImageDraw, dice: Dice) -> None:
@@ -108,7 +108,7 @@ def _blob(image: Image.Image, _pen: ImageDraw.ImageDraw, dice: Dice) -> None:
         u, v = (0.7 + dice.real(-0.3, 0.3)) * size[0] / 1.4, (0.7 + dice.real(-0.3, 0.3)) * size[1] / 1.4
         a, b = dice.real(0.15, 0.34) * size[0], dice.real(0.15, 0.34) * size[1]
         pencil.ellipse((u - a, v - b, u + a, v + b), fill=255)
-    image.paste(_lit(skin(dice), size, dice), box[:2], mask)
+    image.paste(lit(skin(dice), size, dice), box[:2], mask)
 
 
 def _hand(image: Image.Image, pen: ImageDraw.ImageDraw, dice: Dice) -> None:
@@ -217,7 +217,7 @@ def _cushion(image: Image.Image, _pen: ImageDraw.ImageDraw, dice: Dice) -> None:
     x, y, r = _place(image, dice)
     box = _box(x, y, r, r * dice.real(0.5, 1.1))
     size = (box[2] - box[0], box[3] - box[1])
-    cloth = _lit(paint(dice, 60, 240), size, dice)
+    cloth = lit(paint(dice, 60, 240), size, dice)
     if dice.chance(0.5):
         pencil, ink, pitch = ImageDraw.Draw(cloth), paint(dice), max(4, int(dice.real(0.1, 0.4) * size[0]))
         for u in range(0, size[0], pitch):

@@ -173,6 +173,30 @@ def test_what_is_worn_is_seen(thing):
     assert shown.get(thing, look.covering == thing)
 
 
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_is_known_as_one(attack):
+    """The truth names the species and whose face is shown, and the picture is not that of the live person."""
+    live = play(Cue((Visitor(A),), approach=0, look=0.2, leave=0))[0]
+    shot = play(Cue((Visitor(A, attack),), approach=0, look=0.2, leave=0))[0]
+    (face,) = shot.faces
+    assert (face.attack, face.identity.seed) == (attack, A)
+    assert live.faces[0].attack is None
+    assert np.abs(live.picture.pixels.astype(int) - shot.picture.pixels).mean() > 1
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_stays_the_same_while_it_is_shown(attack):
+    """The sheet, the screen or the mask is one thing from the first frame to the last, and another in another visit."""
+    still = {"approach": 0, "look": 0.6, "leave": 0}
+    first, second, third = play(Cue((Visitor(A, attack),), **still))
+    other = play(Cue(look=0.2), Cue((Visitor(A, attack),), **still))[-2]
+
+    def difference(one, two):
+        return float(np.abs(one.picture.pixels.astype(int) - two.picture.pixels).mean())
+
+    assert max(difference(first, second), difference(second, third)) < 0.5 * difference(second, other)
+
+
 @pytest.mark.parametrize("fmt", list(PixelFormat))
 def test_frames_come_in_the_format_that_was_asked_for(fmt):
     """Whatever the format, the runtime sees the picture that the truth belongs to."""

@@ -187,3 +187,27 @@ def test_a_poor_camera_leaves_the_truth_alone() -> None:
     poor = replace(scene, sensor=Sensor.draw(np.random.default_rng(1)))
     assert np.array_equal(render(scene).faces[0].landmarks, render(poor).faces[0].landmarks)
     assert not np.array_equal(render(scene).pixels, render(poor).pixels)
+
+
+@pytest.mark.parametrize("species", ["print", "replay", "paper_mask"])
+def test_an_attack_shows_somebody_else_s_face(species: str) -> None:
+    """The truth names the species, whose face is shown, and where: box and landmarks agree, near where it was put."""
+    for seed in range(8):
+        person = _person(seed, attack=species, scale=5.0, yaw=20, roll=10)
+        picture = render(_scene(person, seed=seed))
+        (face,) = picture.faces
+        assert face.attack == species
+        assert face.identity == person.identity
+        assert (face.landmarks >= face.box[:2] - 3).all()
+        assert (face.landmarks <= face.box[2:] + 3).all()
+        assert np.linalg.norm(face.landmarks[:2].mean(0) - (100, 90)) < face.iod
+        assert face.visible > 0.4
+    live = render(_scene(replace(person, attack=""), seed=seed)).faces[0]
+    assert live.attack is None
+
+
+def test_attacks_are_drawn_where_they_are_asked_for() -> None:
+    """Without being asked for, nobody in a scene is an attack; asked for, every species comes."""
+    assert not any(p.attack for seed in range(100) for p in draw_scene(seed).people)
+    drawn = {p.attack for seed in range(100) for p in draw_scene(seed, attacks=True).people}
+    assert drawn == {"", "print", "replay", "paper_mask"}
