@@ -1,0 +1,145 @@
+"""Training of the recogniser: a cosine margin over the identities of the training split."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facegate_train._loop import Clock, Plan, ahead, grouped, order, prepare, rate, require_torch, step
+from facegate_train._warp import Batch, alignment, jitter_table, plain_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from facegate_train._cache import Cache
+    from facegate_train._loop import Progress
+
+PLAN = Plan(epochs=14, batch=256, rate=0.2)
+MARGIN = 0.35
+_SIDE = 112
+_MEAN, _SCALE = 127.5, 1 / 127.5
+_BUFFERS = 6
+# How wrong a detector's landmarks are, in shares of the eyes' distance: each by itself, and all together.
+_ALONE, _SHIFT, _ZOOM, _TURN = 0.025, 0.02, 0.03, 0.03
+
+
+def displaced(landmarks: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Landmarks (5, 2) as a detector might have found them."""
+    middle = landmarks.mean(0)
+    # Twice the spread about the middle is the eyes' distance of a frontal face, and hardly shrinks as it turns.
+    size = 1.1 * float(np.sqrt(np.square(landmarks - middle).sum(1).mean()))
+    turn, zoom = rng.normal(0, _TURN), math.exp(rng.normal(0, _ZOOM))
+    c, s = zoom * math.cos(turn), zoom * math.sin(turn)
+    around = (landmarks - middle) @ np.array([[c, s], [-s, c]])
+    shift = rng.normal(0, _SHIFT * size, 2)
+    return np.asarray(middle + shift + around + rng.normal(0, _ALONE * size, (5, 2)), np.float32)
+
+
+def fill(batch: Batch, row: int, pixels: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.float32]) -> None:
+    """Align one face as the runtime does."""
+    matrix, samples = alignment(landmarks)
+    batch.put(row, pixels, matrix, plain_table(_MEAN, _SCALE), samples)
+
+
+def batches(
+    cache: Cache, plan: Plan, rng: np.random.Generator
+) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+    """(inputs (N, 112, 112, 3), identities) without end, augmented; the inputs' memory is used again later."""
+    points, identity = cache.all("landmarks"), cache.all("identity")
+    size = min(plan.batch, len(cache))
+    buffers = [Batch(size, _SIDE, "RGB") for _ in range(_BUFFERS)]
+    noise = rng.standard_normal(1 << 20).astype(np.float32)
+    for turn, numbers in enumerate(order(len(cache), size, rng)):
+        batch = buffers[turn % _BUFFERS]
+        for row, number in enumerate(numbers):
+            pixels, landmarks = cache.get("pixels", number), displaced(points[number], rng)
+            if rng.random() < 0.2:  # noqa: PLR2004 - somebody who stands farther away
+                pixels, landmarks = halved(pixels), np.asarray((landmarks - 0.5) / 2, np.float32)
+            matrix, samples = alignment(landmarks)
+            batch.put(row, pixels, matrix, jitter_table(rng, _MEAN, _SCALE), samples)
+            _spoil(batch.array[row], rng, noise)
+        yield batch.array, identity[numbers]
+
+
+def halved(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A picture at half its size: the mean of every four pixels; an odd last row or column is left out."""
+    height, width = (side // 2 * 2 for side in pixels.shape[:2])
+    wide = pixels[:height, :width].astype(np.uint16)
+    four = wide[::2, ::2] + wide[1::2, ::2] + wide[::2, 1::2] + wide[1::2, 1::2]
+    return ((four + 2) // 4).astype(np.uint8)
+
+
+def _spoil(face: npt.NDArray[np.float32], rng: np.random.Generator, noise: npt.NDArray[np.float32]) -> None:
+    """Noise, and a rectangle of one color over a part, at times."""
+    if rng.random() < 0.3:  # noqa: PLR2004
+        start = int(rng.integers(0, noise.size - face.size))
+        face += (rng.uniform(0.01, 0.08)) * noise[start : start + face.size].reshape(face.shape)
+    if rng.random() < 0.2:  # noqa: PLR2004
+        height, width = (int(v) for v in rng.integers(12, 48, 2))
+        y, x = int(rng.integers(0, _SIDE - height)), int(rng.integers(0, _SIDE - width))
+        face[y : y + height, x : x + width] = rng.uniform(-1, 1, 3)
+
+
+def margin(progress: float) -> float:
+    """Nothing in the first twentieth, then rising to `MARGIN` at two fifths: a margin from the start learns nothing."""
+    return MARGIN * min(1.0, max(0.0, (progress - 0.05) / 0.35))
+
+
+def train(cache: Cache, plan: Plan, *, progress: Progress | None = None) -> tuple[Any, dict[str, Any]]:
+    """Train on the portraits of a cache.
+
+    Returns:
+        (the net, facts about its training: steps, seconds, losses).
+
+    Raises:
+        MissingExtraError: torch is not installed.
+        DivergedError: the loss is no number any more.
+    """
+    rng = prepare(plan)
+    torch = require_torch()
+    from facegate_train._losses import AngularMargin  # noqa: PLC0415 - needs torch
+    from facegate_train._nets import EMBEDDING, Average, Recognizer  # noqa: PLC0415
+
+    seeds = np.unique(cache.all("identity"))
+    net: Any = Recognizer()
+    net = net.to(memory_format=torch.channels_last)
+    head = AngularMargin(len(seeds), EMBEDDING)
+    average = Average(net)
+    groups = grouped(net, plan.decay) + grouped(head, plan.decay)
+    optimizer = torch.optim.SGD(groups, lr=0.0, momentum=0.9, nesterov=True)
+    clock = Clock(int(plan.epochs * (len(cache) // min(plan.batch, len(cache)))), plan.minutes)
+    parameters = [*net.parameters(), *head.parameters()]
+    losses: list[float] = []
+    stream = ahead(batches(cache, plan, rng))
+    net.train()
+    while (done := clock.progress) < 1:
+        inputs, identities = next(stream)
+        classes = torch.from_numpy(np.searchsorted(seeds, identities))
+        for group in optimizer.param_groups:
+            group["lr"] = rate(done, plan)
+        with torch.autocast("cpu", torch.bfloat16, enabled=done < 1 - plan.precise):
+            embeddings = net(torch.from_numpy(inputs).permute(0, 3, 1, 2))
+        loss = head(embeddings.float(), classes, margin(done))
+        losses.append(step(loss, optimizer, parameters, clip=5.0))
+        average.update(net)
+        clock.step += 1
+        if progress and clock.step % 10 == 0:
+            progress(f"recognizer, loss {np.mean(losses[-50:]):.3f}", int(1000 * clock.progress), 1000)
+    stream.close()  # type: ignore[attr-defined]
+    average.load_into(net)
+    net.eval()
+    tail = losses[-min(100, len(losses)) :]
+    facts = {
+        "identities": len(seeds),
+        "pictures": len(cache),
+        "steps": clock.step,
+        "epochs": round(clock.step * min(plan.batch, len(cache)) / len(cache), 2),
+        "minutes": round(clock.seconds / 60, 1),
+        "loss": round(float(np.mean(tail)), 4),
+        "loss_first": round(float(np.mean(losses[: len(tail)])), 4),
+    }
+    return net, facts
