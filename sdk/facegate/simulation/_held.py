@@ -153,8 +153,10 @@ def cut(dice: Dice, size: tuple[int, int], face: Box, around: tuple[float, float
     """
     wide, tall = face[2] - face[0], face[3] - face[1]
     seen = min(0.85, around[0])
-    least = 0.05
-    even = dice.log(least, seen) if seen > 2 * least and dice.chance(0.75) else dice.log(least, 1.4)
+    least, far = 0.05, (0.4, 2.0)
+    if seen <= 2 * least:
+        far = (least, 1.4)
+    even = dice.log(least, seen) if seen > 2 * least and dice.chance(0.75) else dice.log(*far)
     sides = [min(even * dice.log(0.6, 1.7), around[1]) for _ in range(4)]
     return (
         max(0.0, face[0] - sides[0] * wide),

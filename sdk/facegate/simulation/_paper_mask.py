@@ -159,7 +159,6 @@ def present_mask(
     face: Box,
     landmarks: NDArray[np.floating],
     live: Floats,
-    live_face: Box,
     live_landmarks: NDArray[np.floating],
     rng: np.random.Generator,
     *,
@@ -173,8 +172,7 @@ def present_mask(
         face: x1, y1, x2, y2 of the face in the photo.
         landmarks: (5, 2), of that face: eyes, nose tip, corners of the mouth.
         live: float32 (H, W, 3), linear light: the scene with the wearer. Not changed.
-        live_face: of the wearer, in the frame.
-        live_landmarks: (5, 2), likewise.
+        live_landmarks: (5, 2), of the wearer, in the frame.
         rng: draws printer, cut, holes and folds.
         light: linear red, green, blue that falls on what faces the camera; 1 makes white paper white.
         side: where it comes from: -1 from the left of the picture, 1 from the right, 0 from the front or all sides.
@@ -184,20 +182,16 @@ def present_mask(
         no affine map can do.
 
     Raises:
-        FrameError: the pictures, the boxes, the landmarks or the light cannot be used.
+        FrameError: the pictures, the box, the landmarks or the light cannot be used.
     """
     _held.check(photo, live, face, light)
     for points in (landmarks, live_landmarks):
         if points.shape != _POINTS or not np.isfinite(points).all() or np.ptp(points, axis=0).min() <= 0:
             raise FrameError("landmarks are not five different points", hint="Give (5, 2) pixels, x before y.")
-    if not live_face[3] - live_face[1] >= 1:
-        raise FrameError("the wearer's box is empty", hint="Give x1, y1, x2, y2 in the frame's pixels.")
     dice = Dice(rng)
     height, width = live.shape[:2]
     fit = similarity(landmarks, live_landmarks)
-    # Landmarks draw together as a head turns, its height does not: the mask is as large as the mean of both says.
-    by_height = (live_face[3] - live_face[1]) / (face[3] - face[1])
-    grow = math.sqrt(math.hypot(fit[0, 0], fit[1, 0]) * by_height) * dice.real(0.97, 1.12)
+    grow = math.hypot(fit[0, 0], fit[1, 0]) * dice.real(0.97, 1.12)
     wide, tall = (face[2] - face[0]) * grow, (face[3] - face[1]) * grow
     half = (int(0.85 * wide) + 3, int(0.85 * tall) + 3)
 
