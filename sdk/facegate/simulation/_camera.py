@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from facegate.errors import FrameError
 from facegate.simulation._formats import check_size, to_frame
-from facegate.simulation._render import render
+from facegate.simulation._render import backdrop, render
 from facegate.simulation._stage import phase_at, stage
 from facegate_edge import PixelFormat
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from facegate.simulation._arrays import Floats
     from facegate.simulation._scene import Picture, Scene, TrueFace
     from facegate.simulation._script import Cue, Script
     from facegate_edge import Frame
@@ -39,21 +40,21 @@ class Shot:
     """
 
     def __init__(
-        self, number: int, time_s: float, cue: Cue, cue_number: int, phase: str, scene: Scene, fmt: PixelFormat
+        self, number: int, time_s: float, cue: Cue, cue_number: int, phase: str, scene: Scene, camera: SimulatedCamera
     ) -> None:
         self.number, self.time_s = number, time_s
         self.cue, self.cue_number, self.phase = cue, cue_number, phase
-        self._scene, self._format = scene, fmt
+        self._scene, self._camera = scene, camera
 
     @cached_property
     def picture(self) -> Picture:
         """What there is to see, in RGB, with its true faces."""
-        return render(self._scene)
+        return render(self._scene, behind=self._camera.room(self._scene))
 
     @cached_property
     def frame(self) -> Frame:
         """What the camera gives: the picture in the camera's format."""
-        return to_frame(self.picture.pixels, self._format)
+        return to_frame(self.picture.pixels, self._camera.pixel_format)
 
     @property
     def faces(self) -> tuple[TrueFace, ...]:
@@ -80,6 +81,7 @@ class SimulatedCamera:
         seed: of how people move, and of the sensor's noise.
 
     Attributes:
+        pixel_format: of the frames.
         dropped: frames that the consumer was too slow for.
 
     Raises:
@@ -104,13 +106,14 @@ class SimulatedCamera:
         if not (isinstance(fps, (int, float)) and 0 < fps <= MAX_FPS):
             raise FrameError("no camera has that rate", hint=f"fps is above 0 and at most {MAX_FPS:g}")
         check_size(width, height, pixel_format)
-        self._script, self._size, self._fps, self._format = script, (width, height), float(fps), pixel_format
+        self._script, self._size, self._fps, self.pixel_format = script, (width, height), float(fps), pixel_format
         self._real_time, self._seed = real_time, int(seed)
         self._ends = [sum(cue.seconds for cue in script.cues[: n + 1]) for n in range(len(script.cues))]
         self._next = 0
         self._cue = 0
         self._began: float | None = None
         self._closed = False
+        self._rooms: dict[float, Floats] = {}
         self.dropped = 0
 
     @property
@@ -150,7 +153,14 @@ class SimulatedCamera:
         cue = self._script.cues[self._cue]
         within = time_s - (self._ends[self._cue] - cue.seconds)
         scene = stage(self._script, self._cue, within, size=self._size, seed=(self._seed, number))
-        return Shot(number, time_s, cue, self._cue, phase_at(cue, within)[0], scene, self._format)
+        return Shot(number, time_s, cue, self._cue, phase_at(cue, within)[0], scene, self)
+
+    def room(self, scene: Scene) -> Floats:
+        """What is behind the people of a scene: rendered once for each light, because the camera does not move."""
+        light = scene.light.background
+        if light not in self._rooms:
+            self._rooms[light] = backdrop(scene)
+        return self._rooms[light]
 
     def close(self) -> None:
         """End the scene; a second call does nothing. Shots that were given stay good."""
@@ -164,7 +174,7 @@ class SimulatedCamera:
 
     def __repr__(self) -> str:
         width, height = self._size
-        return f"SimulatedCamera({width}x{height} {self._format.name}, {self._fps:g} fps)"
+        return f"SimulatedCamera({width}x{height} {self.pixel_format.name}, {self._fps:g} fps)"
 
 
 _now, _sleep = time.monotonic, time.sleep

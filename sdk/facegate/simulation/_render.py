@@ -19,14 +19,18 @@ if TYPE_CHECKING:
     from facegate.simulation._scene import Scene
 
 
-def render(scene: Scene) -> Picture:
+def render(scene: Scene, *, behind: Floats | None = None) -> Picture:
     """Render a scene.
+
+    Args:
+        scene: what there is.
+        behind: its `backdrop`, from whoever has rendered the room before; it is not changed.
 
     Returns:
         The picture and the truth about its faces.
     """
     rng = np.random.default_rng([0x12E, scene.seed])
-    linear = backdrop(scene)
+    linear = backdrop(scene) if behind is None else np.array(behind)
     faces: list[tuple[TrueFace, Layer]] = []
     for number, person in enumerate(scene.people):
         if person.attack:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from facegate.errors import ScriptError
+from facegate.simulation._attack import ATTACKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["ATTACKS", "LIGHTS", "WEARS", "Cue", "Script", "Visitor", "default_script"]
 
 FORMAT_VERSION = 1
-ATTACKS = ("print", "replay", "paper_mask")
 LIGHTS = ("even", "side", "dark", "back")
 WEARS = ("glasses", "sunglasses", "mask", "cap", "beanie", "scarf")
 _ONE_OF_EACH = (("glasses", "sunglasses"), ("cap", "beanie", "scarf"))

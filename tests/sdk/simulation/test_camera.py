@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facegate.errors import FrameError, ScriptError
-from facegate.simulation import Cue, Script, SimulatedCamera, Visitor, default_script
+from facegate.simulation import Cue, Script, SimulatedCamera, Visitor, default_script, render
 from facegate.simulation import _camera as camera_module
 from facegate.simulation._formats import to_frame
 from facegate.simulation._script import ATTACKS, LIGHTS, WEARS
@@ -218,13 +218,23 @@ def test_the_same_scene_is_the_same_frames():
 def test_a_shot_that_nobody_looks_at_is_not_rendered(monkeypatch):
     """Shots are rendered on demand and once, so a consumer pays for what it uses."""
     rendered = []
-    render = camera_module.render
     monkeypatch.setattr(camera_module, "render", lambda *a, **k: rendered.append(1) or render(*a, **k))
     shots = play(Cue((Visitor(A),), **SHORT))
     assert rendered == []
     assert shots[2].frame is shots[2].frame
     assert shots[2].faces
     assert len(rendered) == 1
+
+
+def test_the_room_is_rendered_once_for_each_light(monkeypatch):
+    """The camera does not move, so a frame costs the people in it; the picture is the one of a fresh room."""
+    cues = (Cue((Visitor(A),), **SHORT), Cue((Visitor(B),), **SHORT), Cue((Visitor(A),), "dark", **SHORT))
+    backdrop, rooms = camera_module.backdrop, []
+    monkeypatch.setattr(camera_module, "backdrop", lambda scene: rooms.append(1) or backdrop(scene))
+    shots = play(*cues)
+    for shot in shots:
+        np.testing.assert_array_equal(shot.picture.pixels, render(shot._scene).pixels)
+    assert len(rooms) == 2
 
 
 def test_every_cue_is_played_in_its_time():
