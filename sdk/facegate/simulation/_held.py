@@ -149,14 +149,14 @@ def cut(dice: Dice, size: tuple[int, int], face: Box, around: tuple[float, float
         size: width and height of the photo.
         face: the face's box in it.
         around: how far around the face the frame shows a picture's edge, and at most how much is worth showing; in
-            widths of the face. Three in four have an edge or two in the frame.
+            widths of the face. Six in seven have an edge or two in the frame.
     """
     wide, tall = face[2] - face[0], face[3] - face[1]
     seen = min(0.85, around[0])
     least, far = 0.05, (0.4, 2.0)
     if seen <= 2 * least:
         far = (least, 1.4)
-    even = dice.log(least, seen) if seen > 2 * least and dice.chance(0.75) else dice.log(*far)
+    even = dice.log(least, seen) if seen > 2 * least and dice.chance(0.85) else dice.log(*far)
     sides = [min(even * dice.log(0.6, 1.7), around[1]) for _ in range(4)]
     return (
         max(0.0, face[0] - sides[0] * wide),
@@ -311,8 +311,13 @@ def fingers(linear: Floats, cover: Floats, outline: Matrix, dice: Dice, light: C
     reach = thick * dice.real(0.4, 1.5)
     color, lean = skin(dice), dice.real(-0.4, 0.4)
     around = 7 * thick + reach
-    left, top, side = int(place[0] - around), int(place[1] - around), int(2 * around) + 2
-    mask = Image.new("L", (side, side))
+    # Only the part of the hand that is in the frame is drawn.
+    left, top = max(int(place[0] - around), 0), max(int(place[1] - around), 0)
+    right, bottom = min(int(place[0] + around) + 2, width), min(int(place[1] + around) + 2, height)
+    if right - left < 1 or bottom - top < 1:
+        return
+    size = (right - left, bottom - top)
+    mask = Image.new("L", size)
     pen = ImageDraw.Draw(mask)
     origin = place - np.array([left, top])
     tips = []
@@ -325,25 +330,25 @@ def fingers(linear: Floats, cover: Floats, outline: Matrix, dice: Dice, light: C
     _stroke(pen, palm, palm + along * dice.real(-1.0, 1.0) * thick, 3.6 * thick, 255)
     wrist = palm + along * dice.real(-2.0, 2.0) * thick - inward * 2 * around
     _stroke(pen, palm, wrist, dice.real(2.0, 2.8) * thick, 255)
-    x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
-    if x2 <= x1 or y2 <= y1:
-        return
-    hand = lit(color, (side, side), dice)
-    soft = mask.filter(ImageFilter.BoxBlur(max(1.0, 0.3 * thick)))
-    hand = Image.composite(hand, Image.new("RGB", hand.size, tuple(part // 3 for part in color)), soft.point(_ROUND))
+    shrink = max(1, int(0.15 * thick))
+    soft = mask.reduce(shrink).filter(ImageFilter.BoxBlur(max(1.0, 0.3 * thick / shrink))).point(_ROUND)
+    soft = soft.resize(size, Image.Resampling.BILINEAR)
+    dark = Image.new("RGB", size, tuple(part // 3 for part in color))
+    hand = Image.composite(lit(color, size, dice), dark, soft)
     if count == 1 and dice.chance(0.7):
         nail = tuple(min(255, int(part * 1.12 + 14)) for part in color)
-        _stroke(
-            ImageDraw.Draw(hand), tips[0] - inward * 0.35 * thick, tips[0] - inward * 0.1 * thick, 0.55 * thick, nail
-        )
-    inside = (x1 - left, y1 - top, x2 - left, y2 - top)
-    alpha = np.asarray(mask.filter(ImageFilter.BoxBlur(0.6)).crop(inside)) * np.float32(1 / 255)
-    part = linear[y1:y2, x1:x2]
-    skin_light = srgb_to_linear(np.asarray(hand.crop(inside))) * np.asarray(light, np.float32)
-    part += (skin_light - part) * alpha[:, :, None]
-    np.maximum(cover[y1:y2, x1:x2], alpha, out=cover[y1:y2, x1:x2])
+        start, end = (tips[0] - inward * share * thick for share in (0.35, 0.1))
+        _stroke(ImageDraw.Draw(hand), start, end, 0.55 * thick, nail)
+    alpha = np.asarray(mask.filter(_EDGE)) * np.float32(1 / 255)
+    part = linear[top:bottom, left:right]
+    skin_light = srgb_to_linear(np.asarray(hand)) * np.asarray(light, np.float32)
+    skin_light -= part
+    skin_light *= alpha[:, :, None]
+    part += skin_light
+    np.maximum(cover[top:bottom, left:right], alpha, out=cover[top:bottom, left:right])
 
 
+_EDGE = ImageFilter.BoxBlur(0.6)  # pixels: drawn edges are jagged
 _ROUND = [min(255, int(1.6 * level)) for level in range(256)]  # fingers darken toward their sides only
 
 

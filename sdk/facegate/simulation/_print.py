@@ -170,10 +170,10 @@ def present_print(
 
     color = sheet.color
     gray = _relief(sheet, dice, rng, image.size)
-    # A print whose edges are outside is so near that its dots and its sheen show.
+    # A print whose edges are outside the frame is so near that its dots and its sheen show.
     near = sheet.borderless
-    if dice.chance(0.8 if near else 0.45):
-        gray *= _halftone(sheet, dice, dice.log(2.0 if near else 0.9, 6.0), dice.real(0.1 if near else 0.05, 0.3))
+    if near or dice.chance(0.45):
+        gray *= _halftone(sheet, dice, dice.log(2.2 if near else 0.9, 6.0), dice.real(0.12 if near else 0.05, 0.3))
     if dice.chance(0.3):
         bands = 1 + smooth(rng, tall + 2, 1, dice.log(10, 150))[0] * np.float32(dice.real(0.01, 0.08))
         gray *= np.take(bands, sheet.v.astype(np.int32), mode="clip")
@@ -182,7 +182,7 @@ def present_print(
     left, top, right, bottom = sheet.box
     if dice.chance(0.7 if near else 0.45):  # photo paper, or a sleeve
         shine = _held.glow(dice, (right - left, bottom - top), dice.pick(("lamp", "lamp", "window", "streak")))
-        color += (shine * np.float32(dice.log(0.05, 0.9)))[:, :, None]
+        color += (shine * np.float32(dice.log(0.15 if near else 0.05, 0.9)))[:, :, None]
     color *= np.asarray(light, np.float32) * np.float32(dice.log(0.65, 1.3))
     seen = linear[top:bottom, left:right]
     color -= seen

@@ -150,9 +150,11 @@ def _emission(sheet: Sheet, dice: Dice, size: tuple[int, int]) -> None:
     color *= np.float32(1 - leak)
     color += np.array([leak, leak, leak * dice.real(1.0, 1.3)], np.float32)
     # From pixels four camera pixels wide, seen as such, to some finer than the camera can tell apart.
-    # Those that fill the frame are near, and their pixels large.
-    fine = 0.0 if sheet.borderless else 1.5
-    pitch = dice.weighted(((6.0, dice.log(0.7, 1.6)), (2.5, dice.log(1.6, 4.0)), (fine, dice.log(0.4, 0.7))))
+    # Those of a screen that fills the frame are large, or nearly as large as the camera's.
+    if sheet.borderless:
+        pitch = dice.weighted(((6.0, dice.log(0.85, 1.25)), (2.5, dice.log(1.6, 4.0))))
+    else:
+        pitch = dice.weighted(((6.0, dice.log(0.7, 1.6)), (2.5, dice.log(1.6, 4.0)), (1.5, dice.log(0.4, 0.7))))
     u, v = (sheet.u, sheet.v) if dice.chance(0.7) else (sheet.v, sheet.u)
     color *= pixel_grid(u, v, pitch, blur=dice.real(0.15, 0.5), gap=dice.real(0.1, 0.6), phase=dice.unit())
     _, top, _, bottom = sheet.box
