@@ -159,11 +159,19 @@ def _train(role: str, given: dict[str, Any]) -> None:
         "batch": plan.batch,
         "rate": plan.rate,
         "parameters": sum(p.numel() for p in net.parameters()),
-        "command": f"python -m facegate_train {role} --seed {plan.seed}",
+        "command": _command(role, given),
     }
     path = given["output"] / f"{role}.onnx"
     _export.export(role, net, path, {"training": json.dumps(facts, sort_keys=True)})
     click.echo(f"wrote {path}: {path.stat().st_size / 1000:,.0f} kB after {facts['minutes']} minutes", err=True)
+
+
+def _command(role: str, given: dict[str, Any]) -> str:
+    """The command that makes this model again: every option that matters to it."""
+    options = {name: given[name] for name in ("seed", "threads", "epochs", "minutes") if given[name] is not None}
+    if given["share"] != 1:
+        options["share"] = given["share"]
+    return " ".join([f"python -m facegate_train {role}", *(f"--{name} {value:g}" for name, value in options.items())])
 
 
 def _evaluate(given: dict[str, Any], roles: tuple[str, ...]) -> dict[str, Any]:
