@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facegate._policy import Policy
 from facegate.errors import PolicyError
 from facegate_edge._quality import QualityGate
 
-__all__ = ["dump_policy", "parse_policy"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["dump_policy", "load_policy", "parse_policy"]
+
+_MAX_FILE = 64 * 1024
 
 _HINT = "docs/cli.md shows the file; `facegate init` writes a valid one"
 
@@ -37,6 +42,18 @@ def parse_policy(text: str | bytes) -> Policy:
     rules = _rules(document, Policy, "the policy")
     rules["quality"] = QualityGate(**_rules(rules["quality"], QualityGate, "quality"))
     return Policy(**rules)
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a policy's file. Raises PolicyError: it cannot be read, or is no policy."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE + 1)
+    except OSError as error:
+        raise PolicyError(f"the policy {path} cannot be read: {error.strerror}", hint="check the path") from None
+    if len(data) > _MAX_FILE:
+        raise PolicyError(f"{path} is far too large for a policy", hint=_HINT)
+    return parse_policy(data)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -157,6 +157,21 @@ def test_liveness_is_required_by_naming_its_limits(run, own):
     assert not Path("other").exists()
 
 
+def test_rules_may_come_from_another_gate(run, own, tmp_path):
+    """--policy takes a file, the options after it change single rules; a missing or broken file makes no gate."""
+    rules = Policy(1e-4, quality=QualityGate(max_pitch=60), max_attempts=3)
+    (tmp_path / "rules.json").write_text(dump_policy(rules))
+    assert run("init", "gate", *own, "--policy", "rules.json", "--fmr", "0.001")[0] == 0
+    assert parse_policy(Path("gate/policy.json").read_bytes()) == dataclasses.replace(rules, fmr=1e-3)
+    (tmp_path / "rules.json").write_text("{}")
+    (tmp_path / "large.json").write_text(" " * 70_000)
+    for name in ("rules.json", "absent.json", "large.json", "keys"):
+        code, _, err = run("init", "other", *own, "--policy", name)
+        assert code == 3
+        assert "hint:" in err
+    assert not Path("other").exists()
+
+
 def test_two_gates_have_two_keys(run, own):
     """The device's key is made for each gate, never shared, never guessed."""
     keys = [json.loads(run("init", name, *own, "--fmr", "0.001", "--json")[1])["device_key"] for name in "ab"]

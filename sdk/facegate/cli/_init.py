@@ -12,6 +12,7 @@ import click
 
 from facegate._gate_folder import check_new_gate, create_gate
 from facegate._policy import Policy
+from facegate._policy_json import load_policy
 from facegate._reference import KEY, open_reference_bundle, reference_policy
 from facegate_edge._bundle import open_bundle
 from facegate_edge._keys import TrustStore
@@ -41,6 +42,9 @@ For people, give --bundle and --trust."""
 )
 @click.option("--demonstration", is_flag=True, help="Use the reference bundle, which recognizes rendered faces only.")
 @click.option("--device-id", help="The device's reference in decisions [default: the folder's name].")
+@click.option(
+    "--policy", type=click.Path(path_type=Path), help="Start from these rules, e.g. another gate's policy.json."
+)
 @click.option("--fmr", type=float, help="The false match rate to keep; picks the bundle's threshold.")
 @click.option("--live-at", type=float, help="Require liveness: from this probability on a face counts as live.")
 @click.option("--spoof-at", type=float, help="Require liveness: up to this probability a face counts as an attack.")
@@ -53,6 +57,7 @@ def init(
     trust: Path | None,
     demonstration: bool,
     device_id: str | None,
+    policy: Path | None,
     fmr: float | None,
     live_at: float | None,
     spoof_at: float | None,
@@ -81,7 +86,7 @@ def init(
         else:
             store = TrustStore.load(trust) if trust is not None else TrustStore()
             bundle, rules = stack.enter_context(open_bundle(path, trust=store)), Policy()
-        rules = _changed(rules, **changes)
+        rules = _changed(rules if policy is None else load_policy(policy), **changes)
         name = device_id if device_id is not None else folder.absolute().name
         check_new_gate(folder, bundle, rules, name)
         key = None if dry_run else create_gate(folder, bundle, store, rules, device_id=name)

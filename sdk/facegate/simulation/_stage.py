@@ -68,7 +68,10 @@ def stage(script: Script, number: int, seconds: float, *, size: tuple[int, int],
     people = []
     for place, visitor in enumerate(cue.people):
         rng = np.random.default_rng([0x57A6E, seed[0], number, place])
-        people.append(_person(visitor, rng, phase, share, seconds, (place, len(cue.people)), size))
+        # Nobody changes clothes between two visits of a day.
+        style = int(np.random.default_rng([0x5717E, seed[0], visitor.identity]).integers(1 << 31))
+        look = _look(visitor, rng, seconds, style)
+        people.append(_person(visitor, look, rng, phase, share, seconds, (place, len(cue.people)), size))
     return Scene(
         width,
         height,
@@ -89,6 +92,7 @@ def _seed(cue: Cue, number: int, seed: tuple[int, int]) -> int:
 
 def _person(
     visitor: Visitor,
+    look: Look,
     rng: np.random.Generator,
     phase: str,
     share: float,
@@ -120,7 +124,7 @@ def _person(
         yaw = yaw * (1 - share) + side * 100 * min(1.0, 1.6 * share)
     return Person(
         Identity.draw(visitor.identity),
-        _look(visitor, rng, seconds),
+        look,
         yaw=float(yaw),
         pitch=float(pitch),
         roll=float(roll),
@@ -132,9 +136,9 @@ def _person(
     )
 
 
-def _look(visitor: Visitor, rng: np.random.Generator, seconds: float) -> Look:
+def _look(visitor: Visitor, rng: np.random.Generator, seconds: float, style: int) -> Look:
     """Friendly, blinking now and then, and with nothing on the face but what the script says."""
-    smile, style = float(np.clip(rng.normal(0.15, 0.2), -0.4, 0.6)), int(rng.integers(1 << 31))
+    smile = float(np.clip(rng.normal(0.15, 0.2), -0.4, 0.6))
     blinking = (seconds + float(rng.uniform(0, 3))) % 3.0 > 2.85  # noqa: PLR2004 - 0.15 s of every 3
     glasses = {"glasses": "clear", "sunglasses": "sun"}
     return Look(
