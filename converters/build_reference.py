@@ -100,9 +100,7 @@ def measure_policy(path: Path, key: facegate.SigningKey) -> facegate.Policy:
     for name, values in found.items():
         spoof, real, review = ((values <= low), (values >= high), (values > low) & (values < high))
         print(f"  {name or 'live':10} {spoof.mean():7.2%} attack {review.mean():7.2%} review {real.mean():7.2%} live")
-    print(
-        f"pitch of live faces as it is measured: {1 - SHARE:.0%} within {tilted:.1f} degrees, limit {quality.max_pitch:g}"
-    )
+    print(f"measured pitch of live faces: {1 - SHARE:.0%} within {tilted:.1f} degrees, limit {quality.max_pitch:g}")
     return facegate.Policy(fmr=FMR, quality=quality, require_liveness=True, live_at=high, spoof_at=low)
 
 

@@ -168,33 +168,41 @@ def default_script(enrolled: Sequence[int], *, stranger: int = 3_000_900, backgr
         raise ScriptError("the script is written for three enrolled people and five others", hint="name three seeds")
     a, b, c = ids
 
-    def visit(*people: Visitor, light: str = "even", note: str) -> Cue:
-        return Cue(people, light, note=note)
-
     def one(identity: int, *wears: str, light: str = "even", attack: str = "", note: str) -> Cue:
-        return visit(Visitor(identity, attack, tuple(wears)), light=light, note=note)
+        return Cue((Visitor(identity, attack, wears),), light, note=note)
 
+    def several(*people: int, note: str) -> Cue:
+        return Cue(tuple(Visitor(identity) for identity in people), note=note)
+
+    def attack(identity: int, species: str) -> Cue:
+        return one(identity, attack=species, note=f"an attack: {species.replace('_', ' ')}")
+
+    def enrolled_person(identity: int) -> Cue:
+        return one(identity, note="an enrolled person")
+
+    # In an order in which no terminal locks that allows five failures in a row: somebody who is known comes in time.
     cues = [
         Cue(note="nobody"),
-        *(one(who, note="an enrolled person") for who in ids),
-        *(one(who, note="an unknown person") for who in others[:3]),
-        *(one(who, light="side", note="an enrolled person, light from the side") for who in ids),
-        one(a, "glasses", note="an enrolled person, with glasses"),
+        *(enrolled_person(who) for who in ids),
+        *(one(who, note="an unknown person") for who in others[:2]),
+        *(one(who, light="side", note="an enrolled person, light from the side") for who in (a, b)),
+        one(c, "glasses", note="an enrolled person, with glasses"),
+        *(attack(who, species) for who, species in zip(ids, ATTACKS, strict=True)),
         one(b, "cap", note="an enrolled person, with a cap"),
-        *(one(a, attack=attack, note=f"an attack: {attack.replace('_', ' ')}") for attack in ATTACKS),
-        *(one(b, attack=attack, note=f"an attack: {attack.replace('_', ' ')}") for attack in ATTACKS),
-        Cue(note="nobody"),
-        visit(Visitor(a), Visitor(others[3]), note="two people at once"),
-        visit(Visitor(b), Visitor(c), Visitor(others[4]), note="three people at once"),
-        *(one(who, light="dark", note="an enrolled person, in the dark") for who in ids),
-        *(one(who, light="back", note="an enrolled person, against the light") for who in ids),
-        one(others[3], light="dark", note="an unknown person, in the dark"),
-        one(others[4], light="back", note="an unknown person, against the light"),
+        several(a, others[2], note="two people at once"),
+        several(b, c, others[3], note="three people at once"),
+        *(one(who, light="dark", note="an enrolled person, in the dark") for who in (a, b)),
+        one(others[2], light="dark", note="an unknown person, in the dark"),
+        enrolled_person(c),
+        *(one(who, light="back", note="an enrolled person, against the light") for who in (a, b)),
+        one(others[3], light="back", note="an unknown person, against the light"),
+        enrolled_person(a),
         one(a, "mask", note="an enrolled person, masked"),
         one(b, "sunglasses", note="an enrolled person, with sunglasses"),
         one(others[0], "mask", note="an unknown person, masked"),
-        *(one(who, note="an enrolled person") for who in ids),
-        Cue(note="nobody"),
+        enrolled_person(b),
+        *(attack(who, species) for who, species in zip((b, c, a), ATTACKS, strict=True)),
+        enrolled_person(c),
     ]
     return Script(tuple(cues), background, "an ordinary day, and a bad one")
 
