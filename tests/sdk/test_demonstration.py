@@ -9,6 +9,7 @@ import zipfile
 import zlib
 
 import pytest
+from PIL import Image
 
 from facegate import Policy, SigningKey, TrustStore, open_bundle
 from facegate.cli import main
@@ -96,6 +97,18 @@ def test_the_command_line_says_it(marked, tmp_path, capsys, command):
     assert "FOR DEMONSTRATIONS ONLY" in capsys.readouterr().out
     assert main(["bundle", command, str(marked), *trust, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["demonstration"] is True
+
+
+def test_trying_it_says_so_too(marked, tmp_path, capsys, monkeypatch, pipeline):
+    """`facegate try` tells it on stderr, before anybody takes what it shows for more than it is."""
+    monkeypatch.setattr("facegate_edge._pipeline.Pipeline", lambda _, **__: pipeline)
+    pipeline.detect = lambda _: ()
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    photograph = str(tmp_path / "a.png")
+    MAKER.verify_key.save(tmp_path / "maker.pub")
+    options = ["--bundle", str(marked), "--trust", str(tmp_path / "maker.pub"), "--enroll", f"p-1={photograph}"]
+    assert main(["try", *options, photograph]) == 0
+    assert "for demonstrations only" in capsys.readouterr().err
 
 
 def test_other_bundles_are_none(bundle_path, capsys):
