@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import settings
 
 from facegate_edge import _manifest as m
+
+from . import material as materials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +37,57 @@ def shared() -> Path:
     if found is None:
         pytest.skip("needs real models and photographs: put them in ../shared or name the folder in FACEGATE_SHARED")
     return found
+
+
+@pytest.fixture(scope="session")
+def reference_models() -> Path:
+    """The folder of the project's own models, as the installed package has it."""
+    package = importlib.util.find_spec("facegate_convert").submodule_search_locations[0]
+    return Path(package) / "reference"
+
+
+@pytest.fixture(scope="session")
+def onnx_path(request, reference_models) -> Callable[[str], Path]:
+    """A function: an ONNX file's name -> where it is.
+
+    "reference/..." is one of the project's own models; all other names are real models' under ../shared/models.
+    """
+
+    def path(name: str) -> Path:
+        if not name.startswith("reference/"):
+            return request.getfixturevalue("shared") / "models" / name
+        path = reference_models.parent / name
+        if not path.is_file():
+            pytest.skip(f"this installation has no {name}: it is not trained yet")
+        return path
+
+    return path
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory) -> materials.Rendered:
+    """The reference models, and rendered people to try them on."""
+    return materials.Rendered(tmp_path_factory.mktemp("rendered"))
+
+
+@pytest.fixture(scope="session")
+def material_of(request) -> Callable[[str], materials.Rendered | materials.Real]:
+    """A function: "rendered" or "real" -> models and pictures to try them on; real ones are skipped where absent."""
+    made = {}
+
+    def get(kind: str) -> materials.Rendered | materials.Real:
+        if kind not in made:
+            fixture = request.getfixturevalue("rendered" if kind == "rendered" else "shared")
+            made[kind] = fixture if kind == "rendered" else materials.Real(fixture)
+        return made[kind]
+
+    return get
+
+
+@pytest.fixture(scope="session", params=materials.KINDS)
+def material(request, material_of) -> materials.Rendered | materials.Real:
+    """Models and pictures to try them on: the project's own always, real ones where they are."""
+    return material_of(request.param)
 
 
 RECOGNIZER = b"recognizer " * 20  # no model: whoever reads a bundle never looks into one

@@ -325,6 +325,47 @@ def test_help_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+def test_measured_operating_points_on_rendered_photographs(rendered, onnx_path, tmp_path, key):
+    """The reference models on every pair of 40 rendered photographs, from ONNX to a signed bundle.
+
+    720 comparisons of two people carry FMR 1e-2 and not 1e-3; at either threshold nearly everybody is known again.
+    """
+    target = tmp_path / "door.fgb"
+    output = run(
+        cli.bundle_build,
+        *(onnx_path(rendered.models[role][0]) for role in ("detector", "recognizer", "liveness")),
+        "--precision",
+        "int8",
+        "--calibration",
+        rendered.calibration,
+        "-o",
+        target,
+        *BUILD,
+        "--key",
+        key,
+        "--pairs",
+        rendered.pairs,
+        "--images",
+        rendered.folder,
+        "--fmr",
+        "0.01",
+        "--fmr",
+        "0.001",
+    )
+    with open_bundle(target, trust=TrustStore([SigningKey.load(key).verify_key])) as bundle:
+        manifest = bundle.manifest
+    points = manifest.operating_points
+    assert [p.fmr for p in points] == [0.01, 0.001]
+    assert {(p.genuine, p.impostor) for p in points} == {(60, 720)}
+    assert all(p.fnmr <= 0.05 for p in points)
+    assert 0.1 < points[0].threshold < points[1].threshold < 0.8
+    (note,) = output.data["notes"]  # of the FMR that is not carried
+    assert "0.001" in note
+    assert output.data["without_face"] == 0
+    assert manifest.demonstration
+    assert all(model.provenance.licence == "Apache-2.0" for model in manifest.models)
+
+
 def test_measured_operating_points_on_real_photographs(shared, tmp_path, key):
     """YuNet and a recogniser on the 300 real pairs: a threshold for FMR 1e-2 that no genuine pair falls below."""
     target = tmp_path / "door.fgb"
@@ -359,19 +400,18 @@ def test_measured_operating_points_on_real_photographs(shared, tmp_path, key):
     assert output.data["without_face"] == 0
 
 
-def test_targets_that_nobody_named_are_left_out_if_not_carried(shared, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "sources"),
+    [
+        ("rendered", ("reference/detector.onnx", "reference/recognizer.onnx")),
+        ("real", ("yunet/yunet_n_320_320.onnx", "mobileface-becauseofai/mobileface_id_v2.onnx")),
+    ],
+    ids=["rendered", "real"],
+)
+def test_targets_that_nobody_named_are_left_out_if_not_carried(material_of, onnx_path, tmp_path, kind, sources):
     """Without --fmr the bundle holds only what the photographs can carry, and the rest is said."""
-    models = shared / "models"
-    output = run(
-        cli.bundle_build,
-        models / "yunet/yunet_n_320_320.onnx",
-        models / "mobileface-becauseofai/mobileface_id_v2.onnx",
-        "-o",
-        tmp_path / "door.fgb",
-        *BUILD,
-        "--images",
-        shared / "faces/ageitgey/knn_examples/train",
-    )
+    folder = material_of(kind).few
+    output = run(cli.bundle_build, *map(onnx_path, sources), "-o", tmp_path / "door.fgb", *BUILD, "--images", folder)
     assert output.data["operating_points"] == []
     assert output.data["photographs"] == 9
     (note,) = output.data["notes"]

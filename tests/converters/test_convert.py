@@ -25,7 +25,7 @@ from facegate_convert.errors import (
     OutputFileError,
     ParityError,
 )
-from facegate_edge import Detector, Pipeline, load_image, make_engine, open_bundle
+from facegate_edge import Detector, Pipeline, make_engine, open_bundle
 from facegate_edge._manifest import Quantization
 
 from . import tiny_onnx
@@ -345,11 +345,19 @@ def test_quantization_rounds_half_to_even_and_clamps():
     assert _measure.dequantize(np.int8([-128, 127]), Quantization(0.5, -128)).tolist() == [0.0, 127.5]
 
 
-def test_real_recognizer_at_every_precision(shared):
-    """A real PReLU recogniser: exact in float32, one partition at int8, dynamic closest; sizes a third."""
-    detector = _convert.load_detector(shared / "models/yunet/yunet_n_320_320.onnx", lambda *_: None)
-    options = Options(calibration=shared / "faces/ageitgey", detector=detector, measure_latency=False)
-    source = shared / "models/mobilefacenet-zqcnn/mobilefacenet_zqcnn.onnx"
+@pytest.mark.parametrize(
+    ("kind", "source", "finder"),
+    [
+        ("rendered", "reference/recognizer.onnx", "reference/detector.onnx"),
+        ("real", "mobilefacenet-zqcnn/mobilefacenet_zqcnn.onnx", "yunet/yunet_n_320_320.onnx"),
+    ],
+    ids=["rendered", "real"],
+)
+def test_recognizer_at_every_precision(material_of, onnx_path, kind, source, finder):
+    """A trained PReLU recogniser: exact in float32, one partition at int8, dynamic closest; sizes a third."""
+    material, source = material_of(kind), onnx_path(source)
+    detector = _convert.load_detector(onnx_path(finder), lambda *_: None)
+    options = Options(calibration=material.calibration, detector=detector, measure_latency=False)
     found = {p: convert(source, dataclasses.replace(options, precision=p)) for p in ("float32", "int8", "dynamic")}
     reports = {p: c.report for p, c in found.items()}
     assert reports["float32"].parity["embedding"]["error_max"] < 1e-5
@@ -361,17 +369,16 @@ def test_real_recognizer_at_every_precision(shared):
     assert reports["int8"].calibration_inputs >= 20
 
 
-def test_real_detector_at_int8_finds_the_same_faces(shared):
-    """SCRFD-500M at int8 finds the faces of float32, with boxes that overlap by nine tenths."""
-    source = shared / "models/scrfd-500m/scrfd_500m_bnkps_shape320x320.onnx"
+def test_detector_at_int8_finds_the_same_faces(material, onnx_path):
+    """A trained detector at int8 finds the faces of float32, with boxes that overlap by nine tenths."""
+    source, _ = material.models["detector"]
     faces = {}
     for precision in ("float32", "int8"):
-        options = Options(precision=precision, calibration=shared / "faces/ageitgey", measure_latency=False)
-        result = convert(source, options)
+        options = Options(precision=precision, calibration=material.calibration, measure_latency=False)
+        result = convert(onnx_path(source), options)
         with make_engine(result.model) as engine:
             detector = Detector(result.info, engine)
-            frames = [load_image(p) for p in sorted((shared / "faces/deepface").glob("img1*.jpg"))[:8]]
-            faces[precision] = [detector.detect(frame) for frame in frames]
+            faces[precision] = [detector.detect(frame) for frame in material.portraits]
     for exact, quantised in zip(faces["float32"], faces["int8"], strict=True):
         assert len(exact) == len(quantised) >= 1
         a, b = exact[0].box, quantised[0].box
@@ -381,18 +388,18 @@ def test_real_detector_at_int8_finds_the_same_faces(shared):
         assert shared_area / union > 0.9
 
 
-def test_converted_models_run_in_the_pipeline(shared, tmp_path):
+def test_converted_models_run_in_the_pipeline(material, onnx_path, tmp_path):
     """Detector and recogniser, converted and bundled, give templates of the manifest's space."""
+    wanted = (material.models[role] for role in ("detector", "recognizer"))
     models = [
         model
-        for name in ("yunet/yunet_n_320_320.onnx", "mobileface-becauseofai/mobileface_id_v2.onnx")
-        for model in load_models(shared / "models" / name, QUIET)
+        for name, options in wanted
+        for model in load_models(onnx_path(name), dataclasses.replace(QUIET, **options))
     ]
     build(tmp_path / "b.fgb", models, name="test", version="1.0.0", intended_use="a test")
     with open_bundle(tmp_path / "b.fgb", development=True) as bundle, Pipeline(bundle) as pipeline:
-        frame = load_image(shared / "faces/astronaut.png")
-        (face,) = pipeline.detect(frame)
-        assert pipeline.embed(frame, face).space == models[1].info.recognizer.template_space
+        (face,) = pipeline.detect(material.frame)
+        assert pipeline.embed(material.frame, face).space == models[1].info.recognizer.template_space
 
 
 @pytest.mark.parametrize("prelu", [True, False])

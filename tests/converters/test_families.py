@@ -241,7 +241,10 @@ def test_presets_are_what_they_are_called():
         assert ((0 - mean[0]) * scale[0], (255 - mean[0]) * scale[0]) == pytest.approx((low, high), abs=1e-4)
 
 
-REAL = {
+TRAINED = {
+    "reference/detector.onnx": ("yunet", "BGR", "pixel"),
+    "reference/recognizer.onnx": ("arcface", "RGB", "(pixel - 127.5) / 127.5"),
+    "reference/liveness.onnx": ("minifasnet", "BGR", "pixel"),
     "yunet/yunet_n_320_320.onnx": ("yunet", "BGR", "pixel"),
     "yunet/yunet_n_640_640.onnx": ("yunet", "BGR", "pixel"),
     "yunet/yunet_n_dynamic.onnx": ("yunet", "BGR", "pixel"),
@@ -260,19 +263,23 @@ REAL = {
 }
 
 
-@pytest.mark.parametrize("name", REAL)
-def test_real_models(shared, name):
-    """Every real model is recognised, with the preprocessing that its authors state (but for the assumed ones)."""
+@pytest.mark.parametrize("name", TRAINED)
+def test_trained_models(onnx_path, name):
+    """Every trained model is recognised, with the preprocessing that its authors state (but for the assumed ones)."""
     size = (320, 320) if "dynamic" in name or "det_500m" in name else None
-    match = recognize(load_graph(shared / "models" / name, input_size=size))
-    family, color, described = REAL[name]
+    match = recognize(load_graph(onnx_path(name), input_size=size))
+    family, color, described = TRAINED[name]
     assert (match.family, match.preprocessing.color, describe(match.preprocessing)) == (family, color, described)
 
 
-def test_crop_of_liveness_models_follows_their_blocks(shared):
-    """MiniFASNetV1SE has squeeze-and-excitation blocks and was trained on 4.0x crops, V2 on 2.7x."""
-    crops = {
-        name: recognize(load_graph(shared / "models/minifasnet" / name)).liveness.crop_scale
-        for name in ("2.7_80x80_MiniFASNetV2.onnx", "4_0_0_80x80_MiniFASNetV1SE.onnx")
-    }
-    assert list(crops.values()) == [2.7, 4.0]
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [
+        ("reference/liveness.onnx", 2.7),
+        ("minifasnet/2.7_80x80_MiniFASNetV2.onnx", 2.7),
+        ("minifasnet/4_0_0_80x80_MiniFASNetV1SE.onnx", 4.0),
+    ],
+)
+def test_crop_of_liveness_models_follows_their_blocks(onnx_path, name, scale):
+    """MiniFASNetV1SE has squeeze-and-excitation blocks and was trained on 4.0x crops; V2 and the reference on 2.7x."""
+    assert recognize(load_graph(onnx_path(name))).liveness.crop_scale == scale

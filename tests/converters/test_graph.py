@@ -293,7 +293,21 @@ def test_the_missing_size_is_named_as_the_option_that_gives_it(onnx_model: Calla
     assert "--input-size" in caught.value.hint
 
 
-def test_a_size_that_the_graph_cannot_take_is_an_input_size_error(shared: Path) -> None:
+def test_a_size_that_a_pyramid_cannot_take_is_an_input_size_error(onnx_model: Callable[..., bytes]) -> None:
+    """What is halved and doubled again has another size than before if that was odd: the size is said to be wrong."""
+    nodes = [
+        _node("MaxPool", ["x"], ["half"], kernel_shape=[2, 2], strides=[2, 2]),
+        _node("Resize", ["half", "", "scales"], ["again"], mode="nearest"),
+        _node("Add", ["x", "again"], ["y"]),
+    ]
+    model = onnx_model(nodes, {"x": [1, 3, "h", "w"]}, ["y"], {"scales": np.asarray([1, 1, 2, 2], np.float32)})
+    assert load_graph(model, input_size=(32, 64)).outputs[0].shape == (1, 3, 64, 32)
+    with pytest.raises(errors.InputSizeError, match="33x64") as caught:
+        load_graph(model, input_size=(33, 64))
+    assert "32" in caught.value.hint
+
+
+def test_a_size_that_a_real_detector_cannot_take_is_an_input_size_error(shared: Path) -> None:
     """YuNet at a size that is no multiple of 32 does not fit together: said as such, not as a graph's fault."""
     with pytest.raises(errors.InputSizeError, match="330x320") as caught:
         load_graph(shared / "models/yunet/yunet_n_dynamic.onnx", input_size=(330, 320))
@@ -341,9 +355,10 @@ def test_a_model_cut_anywhere_is_refused_with_an_error_of_ours(onnx_model: Calla
     assert errors.TruncatedModelError in seen
 
 
-def test_a_real_model_cut_in_half_is_truncated(shared: Path) -> None:
+@pytest.mark.parametrize("name", ["reference/detector.onnx", "yunet/yunet_n_320_320.onnx"])
+def test_a_trained_model_cut_in_half_is_truncated(name: str, onnx_path: Callable[[str], Path]) -> None:
     """A download that broke off is told apart from a file that never was ONNX."""
-    data = (shared / "models/yunet/yunet_n_320_320.onnx").read_bytes()
+    data = onnx_path(name).read_bytes()
     with pytest.raises(errors.TruncatedModelError):
         load_graph(data[: len(data) // 2])
 

@@ -25,11 +25,11 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
-def converted(shared):
-    """A function: an ONNX file under models/ -> manifest entry and engine of its float32 conversion, made once."""
+def converted(onnx_path):
+    """A function: an ONNX file by `onnx_path` -> manifest entry and engine of its float32 conversion, made once."""
     for needed in ("onnx", "ai_edge_quantizer"):
         if importlib.util.find_spec(needed) is None:
-            pytest.skip(f"needs {needed} to convert real models: pip install 'facegate[convert]'")
+            pytest.skip(f"needs {needed} to convert models: pip install 'facegate[convert]'")
     from facegate_convert._convert import Options, convert  # noqa: PLC0415 - needs the packages checked above
     from facegate_edge import make_engine  # noqa: PLC0415
 
@@ -37,7 +37,7 @@ def converted(shared):
 
     def get(name: str, *, engine: bool = True, **options: Any) -> Any:
         if name not in made:
-            made[name] = convert(shared / "models" / name, Options(measure_latency=False, **options))
+            made[name] = convert(onnx_path(name), Options(measure_latency=False, **options))
         conversion = made[name]
         return (conversion.info, make_engine(conversion.model)) if engine else (conversion.info, conversion.model)
 

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from facegate.cli import main
 from facegate.cli._bench import percentile, summarize
@@ -39,14 +40,12 @@ def test_shares_are_of_all_time():
 
 
 @pytest.fixture(scope="module")
-def bundle(converted, tmp_path_factory):
-    """An unsigned bundle of real models."""
+def bundle(material, converted, tmp_path_factory):
+    """An unsigned bundle of trained models."""
     from facegate_convert._bundle_writer import write_bundle  # noqa: PLC0415 - only where models can be converted
 
-    found = [
-        converted("yunet/yunet_n_320_320.onnx", engine=False),
-        converted("mobilefacenet-foamliu/mobilefacenet_dynbatch.onnx", engine=False, preprocess="imagenet"),
-    ]
+    wanted = (material.models[role] for role in ("detector", "recognizer"))
+    found = [converted(name, engine=False, **options) for name, options in wanted]
     infos = tuple(info for info, _ in found)
     manifest = Manifest(1, "test", "1.0.0", "2026-01-01T00:00:00Z", "0.1.0", "any", infos, (), "tests", ("none",))
     path = tmp_path_factory.mktemp("bench") / "test.fgb"
@@ -64,12 +63,14 @@ def test_the_command_measures_a_made_up_frame(bundle, capsys):
     assert 0 < report["total"]["p50_ms"] <= report["total"]["p95_ms"]
 
 
-def test_the_command_measures_a_photograph(shared, bundle, capsys):
+def test_the_command_measures_a_photograph(material, bundle, tmp_path, capsys):
     """With a photograph its own faces are embedded; people get a table."""
-    photo = str(shared / "faces/astronaut.png")
-    assert main(["bench", str(bundle), "--development", "--frames", "2", "--image", photo]) == 0
+    photo = tmp_path / "photo.png"
+    Image.fromarray(material.frame.data).save(photo)
+    width, height = material.frame.size
+    assert main(["bench", str(bundle), "--development", "--frames", "2", "--image", str(photo)]) == 0
     shown = capsys.readouterr().out
-    assert "2 frames of 512x512, faces in each: 1" in shown
+    assert f"2 frames of {width}x{height}, faces in each: 1" in shown
     assert "not inference" in shown
 
 

@@ -13,7 +13,7 @@ from facegate_edge._detector import Detector
 from facegate_edge._embedder import Embedder
 from facegate_edge._gallery import compare
 from facegate_edge._manifest import Quantization
-from facegate_edge._values import Frame, Template
+from facegate_edge._values import Template
 from facegate_edge.errors import EngineError, KernelError, ModelError
 
 
@@ -123,28 +123,32 @@ def test_an_engine_s_failure_comes_through():
         Embedder(recognizer(), FakeEngine(recognizer(), fail)).embed()
 
 
-REAL = {
-    "mobilefacenet-foamliu/mobilefacenet_dynbatch.onnx": "imagenet",
-    "mobilefacenet-zqcnn/mobilefacenet_zqcnn.onnx": "raw",
-    "mobileface-becauseofai/mobileface_id_v2.onnx": "raw",
+# ONNX files by what they are tried on, and what their conversion must be told.
+MODELS = {
+    "reference/recognizer.onnx": ("rendered", {}),
+    "mobilefacenet-foamliu/mobilefacenet_dynbatch.onnx": ("real", {"preprocess": "imagenet"}),
+    "mobilefacenet-zqcnn/mobilefacenet_zqcnn.onnx": ("real", {"preprocess": "raw"}),
+    "mobileface-becauseofai/mobileface_id_v2.onnx": ("real", {"preprocess": "raw"}),
 }
 
 
-@pytest.mark.parametrize("name", REAL)
-def test_real_recognizers_give_onnxruntime_s_embedding(shared, converted, name):
+@pytest.mark.parametrize("name", MODELS)
+def test_recognizers_give_onnxruntime_s_embedding(material_of, onnx_path, converted, name):
     """Aligned faces give the embedding that onnxruntime gives for the same pixels: cosine >= 0.999.
 
     The int8 template keeps the similarity of any two faces to 0.005.
     """
     import onnxruntime as ort  # noqa: PLC0415 - only the machines that convert have it
 
-    finder = Detector(*converted("yunet/yunet_n_320_320.onnx"))
-    info, engine = converted(name, preprocess=REAL[name])
+    kind, options = MODELS[name]
+    material = material_of(kind)
+    finder_name, _ = material.models["detector"]
+    finder = Detector(*converted(finder_name))
+    info, engine = converted(name, **options)
     aligner, maker = Aligner(info, engine.inputs[info.input.tensor.name]), Embedder(info, engine)
-    session = ort.InferenceSession(str(shared / "models" / name), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(str(onnx_path(name)), providers=["CPUExecutionProvider"])
     ours, theirs, templates = [], [], []
-    for path in sorted((shared / "faces/ageitgey").rglob("*.jp*g")):
-        photo = Frame.open(path)
+    for photo in material.photographs:
         for face in finder.detect(photo):
             aligner.align(photo, face)
             templates.append(maker.embed())

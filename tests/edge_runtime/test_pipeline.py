@@ -207,35 +207,19 @@ def test_timings_tell_where_a_frame_s_time_goes():
         assert all((spent[s] > 0) == (i > 0) for s in STAGES[3:])
 
 
-DETECTOR = "scrfd-500m/scrfd_500m_bnkps_shape320x320.onnx"
-RECOGNIZER = "mobilefacenet-foamliu/mobilefacenet_dynbatch.onnx"
-LIVENESS = "minifasnet/2.7_80x80_MiniFASNetV2.onnx"
-
-
 @pytest.fixture(scope="module")
-def real(converted):
-    """Real models, as a bundle gives them."""
-    found = [
-        converted(DETECTOR, engine=False),
-        converted(RECOGNIZER, engine=False, preprocess="imagenet"),
-        converted(LIVENESS, engine=False),
-    ]
+def models(material, converted):
+    """Trained models, as a bundle gives them."""
+    found = [converted(name, engine=False, **options) for name, options in material.models.values()]
     return Models(*(info for info, _ in found), data={info.role: data for info, data in found})
 
 
-def people(shared):
-    """Two photographs each of several people."""
-    folders = sorted(p for p in (shared / "faces/ageitgey/knn_examples/train").iterdir() if p.is_dir())
-    return {f.name: sorted(f.iterdir())[:2] for f in folders if len(list(f.iterdir())) >= 2}
-
-
-def test_real_models_know_people_again(shared, real):
+def test_models_know_people_again(material, models):
     """Two photographs of one person are more similar than those of any two people, by a clear margin."""
-    with Pipeline(real) as pipeline:
+    with Pipeline(models) as pipeline:
         templates = []
-        for name, paths in people(shared).items():
-            for path in paths:
-                photo = Frame.open(path)
+        for name, photos in material.people.items():
+            for photo in photos:
                 (face,) = pipeline.detect(photo)
                 templates.append((name, pipeline.embed(photo, face)))
     same = [compare(a, b) for i, (n, a) in enumerate(templates) for m, b in templates[:i] if n == m]
@@ -243,10 +227,10 @@ def test_real_models_know_people_again(shared, real):
     assert min(same) > max(other) + 0.1
 
 
-def test_the_way_into_the_frame_does_not_matter(shared, real):
+def test_the_way_into_the_frame_does_not_matter(material, models):
     """The same face as RGB, as BGR and turned with a rotation gives nearly the same template."""
-    photo = Frame.open(shared / "faces/astronaut.png")
-    with Pipeline(real) as pipeline:
+    photo = material.frame
+    with Pipeline(models) as pipeline:
         templates = []
         for frame in (
             photo,
@@ -259,10 +243,10 @@ def test_the_way_into_the_frame_does_not_matter(shared, real):
     assert compare(templates[0], templates[2]) > 0.999
 
 
-def test_a_closed_pipeline_runs_no_more(shared, real):
+def test_a_closed_pipeline_runs_no_more(material, models):
     """After close() a frame is an EngineError; faces and templates stay good."""
-    photo = Frame.open(shared / "faces/astronaut.png")
-    pipeline = Pipeline(real)
+    photo = material.frame
+    pipeline = Pipeline(models)
     (face,) = pipeline.detect(photo)
     template = pipeline.embed(photo, face)
     pipeline.close()
@@ -294,7 +278,7 @@ def allocated_by_malloc():
     return info.uordblks + info.hblkhd
 
 
-def test_a_frame_allocates_nothing_that_grows(shared, real):
+def test_a_frame_allocates_nothing_that_grows(material, models):
     """After warm-up a frame leaves nothing behind and never needs more than a few kilobytes for a moment.
 
     tracemalloc sees every allocation of Python and numpy, mallinfo2 those of C as well. Python fills caches of its own
@@ -302,9 +286,9 @@ def test_a_frame_allocates_nothing_that_grows(shared, real):
     for a moment are its small results (a face or a template is some 200 bytes) and Python's own frames; a copy of the
     frame, of an input tensor or of an aligned face would be 37 kilobytes and more.
     """
-    photo = Frame.open(shared / "faces/astronaut.png")
+    photo = material.frame
     frames, left, peaks, left_in_c = 20, [], [], []
-    with Pipeline(real) as pipeline:
+    with Pipeline(models) as pipeline:
         pipeline.warm_up(*photo.size)
 
         def block():
@@ -357,10 +341,10 @@ else:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_embedder_s_float_values_are_the_pipeline_s_template(shared, real):
+def test_the_embedder_s_float_values_are_the_pipeline_s_template(material, models):
     """The template is the float embedding's direction in int8."""
-    photo = Frame.open(shared / "faces/astronaut.png")
-    with Pipeline(real) as pipeline:
+    photo = material.frame
+    with Pipeline(models) as pipeline:
         (face,) = pipeline.detect(photo)
         template = pipeline.embed(photo, face)
         values = pipeline._embedder.embedding()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
-from fake_engine import ARCFACE
+from fake_engine import ARCFACE, FakeEngine, recognizer
 
+from facegate.simulation import Identity, Light, Look, Person, Scene, Sensor, render
+from facegate_edge._aligner import Aligner
 from facegate_edge._quality import REASONS, Quality, QualityGate, QualityMeter
 from facegate_edge._values import Face
 
@@ -79,6 +82,71 @@ def test_what_cannot_be_measured_is_nan():
     assert math.isnan(quality.yaw)
     quality = measure(aligned=False)
     assert all(map(math.isnan, (quality.sharpness, quality.brightness, quality.dark, quality.bright)))
+
+
+@pytest.fixture
+def photograph():
+    """A function: how a rendered head is held and photographed -> the quality of its true face."""
+    info = recognizer()
+    aligner = Aligner(info, FakeEngine(info).inputs["image"])
+    meter = QualityMeter(aligner.luma)
+
+    def take(seed=3_000_000, *, light=None, sensor=None, **held):
+        person = Person(Identity.draw(seed), Look(), x=120, y=110, scale=7, **held)
+        scene = Scene(240, 240, (person,), 3_000_000, light or Light(), sensor or Sensor.clean(), seed)
+        picture = render(scene)
+        (truth,) = picture.faces
+        face = Face(truth.box, truth.landmarks, 0.9)
+        aligner.align(picture.frame, face, luma=True)
+        return meter.measure(face, aligned=True)
+
+    return take
+
+
+@pytest.mark.parametrize("seed", range(3_000_000, 3_000_006))
+def test_pose_follows_the_head(photograph, seed):
+    """Rendered heads: roll is true to 5 degrees; yaw and pitch rise with the truth, and without a turn yaw is 0.
+
+    How much yaw and pitch rise depends on how far a nose stands out: they are limits, not measurements.
+    """
+    assert photograph(seed).yaw == pytest.approx(0, abs=3)
+    for angle in (-30, -15, 15, 30):
+        assert photograph(seed, roll=angle).roll == pytest.approx(angle, abs=5)
+    yaws = [photograph(seed, yaw=angle).yaw for angle in (-45, -30, -15, 0, 15, 30, 45)]
+    pitches = [photograph(seed, pitch=angle).pitch for angle in (-20, -10, 0, 10, 20)]
+    assert np.diff(yaws).min() > 5
+    assert np.diff(pitches).min() > 5
+
+
+def test_a_head_in_profile_is_refused_and_one_that_looks_into_the_camera_is_not(photograph):
+    """The default limits let a turn of 15 degrees pass and refuse one of 45."""
+    gate = QualityGate()
+    for angle in (-15, 0, 15):
+        assert gate.reasons(photograph(yaw=angle)) == ()
+    for angle in (-45, 45):
+        assert gate.reasons(photograph(yaw=angle)) == ("turned",)
+
+
+def test_a_camera_out_of_focus_is_told(photograph):
+    """Sharpness falls with every step out of focus, down to a face that the default limits refuse."""
+    clean = Sensor.clean()
+    found = [photograph(sensor=dataclasses.replace(clean, blur=sigma)) for sigma in (0, 0.7, 1.4, 2.8, 5.6)]
+    assert np.diff([quality.sharpness for quality in found]).max() < 0
+    assert [bool(QualityGate().reasons(quality)) for quality in (found[0], found[-1])] == [False, True]
+    assert QualityGate().reasons(found[-1]) == ("blurred",)
+
+
+@pytest.mark.parametrize("monk", range(1, 11))
+def test_a_face_of_every_tone_passes_in_good_light(photograph, monk):
+    """Nobody's skin is too dark or too bright for the default limits; five stops less light are, for everybody."""
+    seed = next(n for n in range(3_000_000, 3_001_000) if Identity.draw(n).monk == monk)
+    good = photograph(seed)
+    assert not {"too_dark", "too_bright", "blurred"} & set(QualityGate().reasons(good))
+    dark, bright = (
+        photograph(seed, sensor=dataclasses.replace(Sensor.clean(), exposure=2.0**stops)) for stops in (-5, 4)
+    )
+    assert "too_dark" in QualityGate().reasons(dark)
+    assert bright.brightness > good.brightness > dark.brightness
 
 
 def test_a_good_face_passes():

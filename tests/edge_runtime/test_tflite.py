@@ -19,7 +19,7 @@ from facegate_edge._gallery import compare
 from facegate_edge._manifest import Manifest
 from facegate_edge._manifest_json import dump_manifest
 from facegate_edge._pipeline import Pipeline
-from facegate_edge._values import Frame, Template
+from facegate_edge._values import Template
 
 CHILD = Path(__file__).with_name("tflite_child.py")
 REQUIREMENTS = ["numpy<2", "tflite-runtime==2.14.0", "cffi"]
@@ -105,12 +105,10 @@ def test_tflite_gives_what_litert_gives(tiny, child, tmp_path, name):
             )
 
 
-def test_the_pipeline_runs_on_tflite(shared, converted, child, tmp_path):
-    """Real models on tflite-runtime find the face that LiteRT finds, and give its template (cosine 0.999)."""
-    found = [
-        converted("yunet/yunet_n_320_320.onnx", engine=False),
-        converted("mobilefacenet-foamliu/mobilefacenet_dynbatch.onnx", engine=False, preprocess="imagenet"),
-    ]
+def test_the_pipeline_runs_on_tflite(material, converted, child, tmp_path):
+    """Trained models on tflite-runtime find the face that LiteRT finds, and give its template (cosine 0.999)."""
+    wanted = (material.models[role] for role in ("detector", "recognizer"))
+    found = [converted(name, engine=False, **options) for name, options in wanted]
     manifest = Manifest(
         1,
         "test",
@@ -126,7 +124,7 @@ def test_the_pipeline_runs_on_tflite(shared, converted, child, tmp_path):
     (tmp_path / "manifest.json").write_bytes(dump_manifest(manifest))
     for info, data in found:
         (tmp_path / f"{info.role}.tflite").write_bytes(data)
-    photo = Frame.open(shared / "faces/astronaut.png")
+    photo = material.frame
     np.save(tmp_path / "frame.npy", photo.data)
     child(tmp_path)
     with np.load(tmp_path / "result.npz") as theirs, Pipeline(Folder(tmp_path), engine="litert") as pipeline:
