@@ -16,6 +16,7 @@ import typing
 from typing import Any
 
 from facegate_edge._archive import MAX_MANIFEST
+from facegate_edge._json import repeated
 from facegate_edge._manifest import FORMAT_VERSION, OMITTED, Manifest
 from facegate_edge._manifest_rules import check_manifest, check_prohibited, version_tuple
 from facegate_edge._version import VERSION
@@ -83,11 +84,10 @@ def _check_version(document: dict[str, Any]) -> None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice = next(name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1)
+    twice = repeated(pairs)
+    if twice is not None:
         raise ManifestError(f"the manifest has the field {twice[:80]!r} twice", hint=_HINT)
-    return found
+    return dict(pairs)
 
 
 def _constant(name: str) -> float:

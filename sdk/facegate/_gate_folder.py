@@ -83,12 +83,19 @@ def check_new_gate(folder: Path, bundle: Bundle, policy: Policy, device_id: str)
             raise MissingModelError(f"the bundle has no {role}", hint="`facegate bundle build` makes a whole one")
     policy.check(bundle.manifest)
     parent = folder.absolute().parent
-    if not parent.is_dir():
-        raise GateFolderError(f"there is no folder {parent}", hint="make it first; `init` makes only the gate's own")
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise GateExistsError(f"{folder} exists and is no folder", hint="choose another name")
     try:
-        taken = folder.is_dir() and any(folder.iterdir())
+        if not parent.is_dir():
+            raise GateFolderError(f"there is no folder {parent}", hint="make it first; `init` makes only its own")
+                f"there is no folder {parent}", hint="make it first; `init` makes only the gate's own"
+            )
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise GateExistsError(f"{folder} exists and is no folder", hint="choose another name")
+        if folder.is_dir() and folder.samefile(Path.cwd()):
+            raise GateExistsError(
+                f"{folder} is the current folder, and a gate takes its folder's place as a whole",
+                hint="go to the folder above it and name it from there",
+            )
+        taken = _taken(folder)
     except OSError as error:
         raise _unreadable(folder, error) from error
     if taken:
@@ -128,6 +135,7 @@ def create_gate(
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))  # 0700
     except OSError as error:
         raise _unwritable(folder, error) from error
+    begun = made
     try:
         (made / TRUST).mkdir(mode=0o700)
         _write(made / GATE, [(json.dumps(asdict(info), indent=2) + "\n").encode()])
@@ -140,11 +148,12 @@ def create_gate(
         for directory in (made / TRUST, made):
             _sync(directory)
         made.rename(folder)  # onto nothing or an empty folder; anything else is refused by the system
+        begun = folder
         _sync(folder.absolute().parent)
     except BaseException as error:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(begun, ignore_errors=True)
         if isinstance(error, OSError):
-            if folder.exists() and any(folder.iterdir()):  # somebody was faster
+            if begun is made and _taken(folder):  # somebody was faster
                 raise _exists(folder) from error
             raise _unwritable(folder, error) from error
         raise
@@ -235,6 +244,10 @@ def _sync(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _taken(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def _exists(folder: Path) -> GateExistsError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from facegate._policy import Policy
 from facegate.errors import PolicyError
+from facegate_edge._json import repeated
 from facegate_edge._quality import QualityGate
 
 if TYPE_CHECKING:
@@ -57,11 +58,10 @@ def load_policy(path: Path) -> Policy:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice = next(name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1)
+    twice = repeated(pairs)
+    if twice is not None:
         raise PolicyError(f"the policy has the rule {twice[:80]!r} twice", hint=_HINT)
-    return found
+    return dict(pairs)
 
 
 def _rules(document: Any, kind: type, name: str) -> dict[str, Any]:

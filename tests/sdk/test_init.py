@@ -232,6 +232,31 @@ def test_a_folder_that_is_in_use_is_refused(run, own, tmp_path, content):
     assert left(tmp_path) == ["gate", "keys"]
 
 
+def test_the_current_folder_is_refused(run, own, tmp_path, monkeypatch):
+    """The shell that stands in it would stand in a folder that is gone; the advice is to name it from above."""
+    (tmp_path / "gate").mkdir()
+    monkeypatch.chdir(tmp_path / "gate")
+    for name in (".", tmp_path / "gate"):
+        code, _, err = run("init", name, *own, "--fmr", "0.001", "--device-id", "door-1")
+        assert code == 3
+        assert "the current folder" in err
+        assert "above" in err
+    assert left(tmp_path) == ["gate", "keys"]
+
+
+def test_a_place_that_may_not_be_looked_at(run, own, tmp_path, monkeypatch):
+    """No permission to see what is there is told as that, not as a crash."""
+
+    def refused(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_symlink", refused)
+    code, _, err = run("init", "gate", *own, "--fmr", "0.001")
+    assert code == 3
+    assert "cannot be read: Permission denied" in err
+    assert left(tmp_path) == ["keys"]
+
+
 @pytest.mark.parametrize("what", ["file", "link", "dangling"])
 def test_what_is_no_folder_is_refused(run, own, tmp_path, what):
     """A file and a link, wherever it leads, stay what they are."""
@@ -333,6 +358,20 @@ def test_an_interrupt_leaves_nothing(tmp_path, bundle, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         create_gate(tmp_path / "gate", bundle, TrustStore([SIGNER.verify_key]), POLICY, device_id="door-1")
     assert left(tmp_path) == []
+
+
+def test_a_gate_that_may_not_reach_the_disk_is_not_made(tmp_path, bundle, monkeypatch):
+    """If the last step, the parent folder's own sync, fails, nobody is told of a gate that a power cut may take."""
+
+    def sync(directory):
+        if Path(directory) == tmp_path:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("facegate._gate_folder._sync", sync)
+    before = left(tmp_path)
+    with pytest.raises(GateWriteError, match="Input/output error"):
+        create_gate(tmp_path / "gate", bundle, TrustStore([SIGNER.verify_key]), POLICY, device_id="door-1")
+    assert left(tmp_path) == before
 
 
 def test_whoever_was_faster_keeps_the_folder(tmp_path, bundle, monkeypatch):
@@ -524,6 +563,8 @@ def rules(**changes) -> str:
         (rules(fmr="low"), "fmr must be a number"),
         (rules(fmr=float("nan")), "fmr must be a number"),
         (rules(max_attempts=True), "max_attempts"),
+        (rules(lockout_seconds=10**400), "lockout_seconds must be a number"),
+        (rules(quality=json.loads(rules())["quality"] | {"max_yaw": -(10**400)}), "quality limits must be numbers"),
         ('{"fmr": 0.1, "fmr": 0.2}', "twice"),
     ],
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from facegate.errors import ScriptError
 from facegate.simulation._attack import ATTACKS
+from facegate_edge._json import repeated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -147,7 +148,8 @@ class Script:
         except (ValueError, RecursionError):
             raise ScriptError("the script is not JSON", hint=_HINT) from None
         given = _fields(document, ("format", *(f.name for f in fields(cls))), "", needed=("format", "cues"))
-        _require(given.pop("format") == FORMAT_VERSION, "format", f"{FORMAT_VERSION}")
+        version = given.pop("format")
+        _require(type(version) is int and version == FORMAT_VERSION, "format", f"{FORMAT_VERSION}")
         given["cues"] = _list(given["cues"], "cues", _cue)
         return cls(**given)
 
@@ -248,11 +250,10 @@ def _fields(document: Any, known: tuple[str, ...], path: str, *, needed: tuple[s
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice = next(name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1)
+    twice = repeated(pairs)
+    if twice is not None:
         raise ScriptError(f"{twice[:80]}: the field stands twice", hint=_HINT)
-    return found
+    return dict(pairs)
 
 
 def _require(condition: bool, path: str, what: str) -> None:
