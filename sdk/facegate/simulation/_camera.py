@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from facegate.errors import FrameError
@@ -78,14 +79,14 @@ class SimulatedCamera:
         pixel_format: of the frames.
         real_time: give each frame when its time has come, and drop those that a slow consumer is late for, as a camera
             does. Otherwise every frame, as fast as they are asked for.
-        seed: of how people move, and of the sensor's noise.
+        seed: of how people move, and of the sensor's noise; 0 or more.
 
     Attributes:
         pixel_format: of the frames.
         dropped: frames that the consumer was too slow for.
 
     Raises:
-        FrameError: there is no such frame size, rate or format.
+        FrameError: there is no such frame size, rate, format or seed.
     """
 
     def __init__(
@@ -105,10 +106,12 @@ class SimulatedCamera:
             raise FrameError("no camera has frames of that size", hint=f"sides are {MIN_SIDE} to {MAX_SIDE} pixels")
         if not (isinstance(fps, (int, float)) and 0 < fps <= MAX_FPS):
             raise FrameError("no camera has that rate", hint=f"fps is above 0 and at most {MAX_FPS:g}")
+        if type(seed) is not int or seed < 0:
+            raise FrameError("a camera's seed is no such number", hint="give a whole number, 0 or more")
         check_size(width, height, pixel_format)
         self._script, self._size, self._fps, self.pixel_format = script, (width, height), float(fps), pixel_format
-        self._real_time, self._seed = real_time, int(seed)
-        self._ends = [sum(cue.seconds for cue in script.cues[: n + 1]) for n in range(len(script.cues))]
+        self._real_time, self._seed = real_time, seed
+        self._ends = list(accumulate(cue.seconds for cue in script.cues))
         self._next = 0
         self._cue = 0
         self._began: float | None = None
@@ -125,8 +128,11 @@ class SimulatedCamera:
         return self
 
     def __next__(self) -> Shot:
+        if self._closed:
+            raise StopIteration
         number = self._due() if self._real_time else self._next
-        if self._closed or number >= self.frames:
+        if number >= self.frames:
+            self._next = self.frames  # all of them were given or dropped: asking again drops no more
             raise StopIteration
         self._next = number + 1
         return self._shot(number)
@@ -138,8 +144,7 @@ class SimulatedCamera:
             self._began = now
         late = int((now - self._began) * self._fps)
         if late > self._next:
-            dropped = min(late, self.frames) - self._next
-            self.dropped += max(0, dropped)
+            self.dropped += max(0, min(late, self.frames) - self._next)
             return late
         wait = self._began + self._next / self._fps - now
         if wait > 0 and self._next < self.frames:

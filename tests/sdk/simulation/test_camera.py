@@ -311,6 +311,26 @@ def test_in_real_time_a_slow_consumer_misses_frames(watch):
     assert camera.dropped == 10 - len(numbers)
 
 
+def test_a_scene_that_is_over_drops_no_more(watch):
+    """Frames that nobody took before the end count once, however often the camera is asked after it."""
+    with SimulatedCamera(Script((Cue(look=1, approach=0, leave=0),)), fps=10, real_time=True, **SMALL) as camera:
+        assert next(camera).number == 0
+        watch.now += 60
+        assert [next(camera, None) for _ in range(3)] == [None] * 3
+        assert camera.dropped == 9
+
+
+def test_a_closed_camera_neither_waits_nor_drops(watch):
+    """Who asks a closed camera in real time is answered at once, and missed nothing."""
+    camera = SimulatedCamera(Script((Cue(look=1, approach=0, leave=0),)), fps=10, real_time=True, **SMALL)
+    next(camera)
+    camera.close()
+    assert next(camera, None) is None
+    watch.now += 0.5
+    assert next(camera, None) is None
+    assert (watch.slept, camera.dropped) == ([], 0)
+
+
 def test_dropped_frames_change_no_others(watch):
     """A frame is the same whether those before it were taken or missed."""
     script = Script((Cue((Visitor(A),), **SHORT),))
@@ -338,10 +358,13 @@ def test_as_fast_as_possible_never_waits(watch):
         {"fps": 1e6},
         {"fps": "fast"},
         {"pixel_format": "NV12"},
+        {"seed": -1},
+        {"seed": 1.5},
+        {"seed": "1"},
     ],
 )
 def test_impossible_cameras_are_refused(options):
-    """Sizes, rates and formats that no camera has are told when it is opened."""
+    """Sizes, rates, formats and seeds that no camera has are told when it is opened."""
     with pytest.raises(FrameError) as caught:
         SimulatedCamera(Script((Cue(),)), **options)
     assert caught.value.hint
@@ -404,6 +427,8 @@ def visitor(**changes):
         ('{"format": 1}', "cues: the field is missing"),
         ('{"format": 1, "format": 1}', "format: the field stands twice"),
         (document(format=2), "format: this must be 1"),
+        (document(format=True), "format: this must be 1"),
+        (document(format=1.0), "format: this must be 1"),
         (document(background=-1), "background: this must be a seed"),
         (document(name="\x1b[31m"), "name: this must be printable"),
         (document(scenes=[]), "scenes: there is no such field"),
