@@ -86,8 +86,6 @@ def check_new_gate(folder: Path, bundle: Bundle, policy: Policy, device_id: str)
     try:
         if not parent.is_dir():
             raise GateFolderError(f"there is no folder {parent}", hint="make it first; `init` makes only its own")
-                f"there is no folder {parent}", hint="make it first; `init` makes only the gate's own"
-            )
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             raise GateExistsError(f"{folder} exists and is no folder", hint="choose another name")
         if folder.is_dir() and folder.samefile(Path.cwd()):
