@@ -15,18 +15,21 @@ ROOMS = {
     "facegate": {"facegate", "facegate_edge"},
     "facegate_edge": {"facegate_edge"},
     "facegate_convert": {"facegate_convert", "facegate_edge"},
+    # Of the SDK only the renderer: see below.
+    "facegate_train": {"facegate_train", "facegate_convert", "facegate", "facegate_edge"},
 }
+TRAINING = {"facegate_train"}
 # The edge runtime knows no person, no database, no network.
 FORBIDDEN_ON_THE_EDGE = {
     "aiohttp", "asyncio", "dbm", "ftplib", "http", "httpx", "paho", "requests", "shelve", "smtplib", "socket",
     "socketserver", "sqlite3", "ssl", "urllib", "urllib3", "websockets", "xmlrpc",
 }  # fmt: skip
 # A device installs no converter, and no converter's tools.
-FORBIDDEN_ON_A_DEVICE = {"ai_edge_quantizer", "flatbuffers", "onnx", "onnxruntime", "rich", "tensorflow"}
+FORBIDDEN_ON_A_DEVICE = {"ai_edge_quantizer", "flatbuffers", "onnx", "onnxruntime", "rich", "tensorflow", "torch"}
 # What is loaded only where it is used: it costs more than everything else together.
 HEAVY = {
     "PIL", "ai_edge_litert", "ai_edge_quantizer", "cffi", "cryptography", "flatbuffers", "numpy", "onnx", "onnxruntime",
-    "rich", "tflite_runtime",
+    "rich", "tflite_runtime", "torch",
 }  # fmt: skip
 
 
@@ -73,17 +76,34 @@ IDS = [f"{room}/{path.relative_to(package(room))}" for room, path in CASES]
 
 @pytest.mark.parametrize(("room", "path"), CASES, ids=IDS)
 def test_imports_run_one_way(room, path):
-    """The outer rooms, facegate and facegate_convert, import facegate_edge, and never each other."""
+    """The outer rooms, facegate and facegate_convert, import facegate_edge, never each other; training, all three."""
     assert tops(imported(path, room)) & set(ROOMS) <= ROOMS[room]
 
 
 @pytest.mark.parametrize(("room", "path"), CASES, ids=IDS)
 def test_a_device_needs_no_tools_of_the_build_host(room, path):
     """What runs on a device imports nothing of the converter's tools; the edge neither database nor network."""
-    if room != "facegate_convert":
+    if room not in {"facegate_convert", *TRAINING}:
         assert not tops(imported(path, room)) & FORBIDDEN_ON_A_DEVICE
     if room == "facegate_edge":
         assert not tops(imported(path, room)) & FORBIDDEN_ON_THE_EDGE
+
+
+@pytest.mark.parametrize(("room", "path"), CASES, ids=IDS)
+def test_only_training_needs_torch_and_nobody_needs_training(room, path):
+    """Models travel as files: nothing that converts or runs them imports the trainer or its tools."""
+    if room not in TRAINING:
+        assert not tops(imported(path, room)) & {"torch", *TRAINING}
+    else:
+        sdk = {name for name in imported(path, room) if name.partition(".")[0] == "facegate"}
+        assert all(name.startswith("facegate.simulation") for name in sdk)
+
+
+@pytest.mark.parametrize(("room", "path"), CASES, ids=IDS)
+def test_nothing_of_the_sdk_needs_the_renderer(room, path):
+    """Rendered people are for tests, demonstrations and training: a gate does not know that they exist."""
+    if room == "facegate" and path.parent.name != "simulation":
+        assert not any(name.startswith("facegate.simulation") for name in imported(path, room))
 
 
 def test_lazy_names_lead_somewhere():
@@ -122,6 +142,8 @@ COMMAND = "import sys; from facegate.cli import main; assert main({!r}) == 0"
         (COMMAND.format(["bundle", "--help"]), HEAVY | {"facegate_convert"}),
         (COMMAND.format(["keys", "--help"]), HEAVY | {"facegate_convert"}),
         (COMMAND.format(["completion", "fish"]), HEAVY | {"facegate_convert"}),
+        ("import facegate_train.cli", HEAVY | {"facegate", "facegate_convert"}),
+        ("import facegate._reference", HEAVY | {"click"}),
         ("from facegate import Decision, verify_decision", HEAVY | {"click"}),
         ("from facegate import open_bundle, TrustStore", HEAVY | {"click"}),
     ],

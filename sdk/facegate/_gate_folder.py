@@ -230,7 +230,9 @@ def _read(folder: Path, name: str) -> bytes:
 
 
 def _write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
-    with path.open("xb") as file:
+    # Whatever the umask: a key that anybody may write is not trusted again when the gate is opened.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with os.fdopen(descriptor, "wb") as file:
         file.writelines(pieces)
         file.flush()
         os.fsync(file.fileno())

@@ -424,6 +424,20 @@ def test_what_an_operator_hands_in_reaches_the_pipeline(made, pipeline, monkeypa
         assert given == [timings]
 
 
+@pytest.mark.usefixtures("engine")
+def test_a_gate_that_was_made_without_a_umask_opens(run, own, tmp_path, clock):
+    """A service that starts with umask 0 gets no file that others may write, and so a gate that opens."""
+    before = os.umask(0)
+    try:
+        assert run("init", "gate", *own, "--fmr", "0.001")[0] == 0
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "gate").rglob("*") if path.is_file()]
+    assert len(files) == len(FILES)
+    assert not any(path.stat().st_mode & 0o022 for path in files)
+    open_gate(tmp_path / "gate", clock=clock).close()
+
+
 def test_people_are_not_kept_yet(made, engine, clock, consent, faces):
     """Opened again, the gate knows nobody: nothing biometric was written."""
     person, _, _ = faces
