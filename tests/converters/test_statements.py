@@ -70,6 +70,17 @@ def test_a_mark_that_says_neither_is_refused(model, said):
     assert caught.value.hint
 
 
+def test_attack_a_second_mark_that_takes_back_the_first(model):
+    """A key that stands twice is refused: the later one does not count, and neither does a reader's choice."""
+    path = model(demonstration="true")
+    proto = onnx.load_from_string(path.read_bytes())
+    proto.metadata_props.add(key="facegate.demonstration", value="false")
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(InvalidGraphError, match="twice") as caught:
+        convert(path)
+    assert caught.value.hint
+
+
 @pytest.mark.parametrize("said", ["Apache\n2.0", "x" * 201, "\x1b[31m"])
 def test_a_licence_that_is_none_is_refused(model, said):
     """Nothing that could steer a terminal or fill a manifest is taken for a licence."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from facegate_convert.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import onnx
@@ -83,8 +83,16 @@ def load_graph(source: Path | bytes, *, input_size: tuple[int, int] | None = Non
         dtypes=dict(b.dtypes),
         source_sha256=digest,
         opset=b.opset,
-        metadata={entry.key: entry.value for entry in model.metadata_props},
+        metadata=_metadata(model.metadata_props),
     )
+
+
+def _metadata(entries: Sequence[Any]) -> dict[str, str]:
+    """What a file says about itself. Of a key of ours that stands twice, the later entry would hide the first."""
+    ours = [entry.key for entry in entries if entry.key.startswith("facegate.")]
+    if len(set(ours)) != len(ours):
+        raise InvalidGraphError("the model's metadata has a key twice", hint="write each key of metadata_props once")
+    return {entry.key: entry.value for entry in entries}
 
 
 def _single(array: Array) -> Array:
