@@ -168,7 +168,7 @@ def made_by(recipe: Recipe, root: Path) -> str:
     """The fingerprint of the renderer that made a cached recipe's pictures."""
     try:
         return str(json.loads((root / recipe.name / _META).read_text())["renderer"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CacheError(f"{root / recipe.name} is no cache", hint="delete the folder and start again") from error
 
 
@@ -181,6 +181,8 @@ def _check_meta(folder: Path, meta: dict[str, Any], *, stale: bool) -> None:
         found = json.loads(path.read_text())
     except ValueError as error:
         raise CacheError(f"{path} is damaged", hint="delete the folder and start again") from error
+    if not isinstance(found, dict):
+        raise CacheError(f"{path} is damaged", hint="delete the folder and start again")
     if found == meta:
         return
     changed = sorted(key for key in meta if found.get(key) != meta[key])

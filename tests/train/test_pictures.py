@@ -162,12 +162,16 @@ def test_a_disk_that_fills_up_leaves_no_half_shard(tmp_path, monkeypatch):
 
 
 @with_renderer
-def test_a_damaged_cache_is_said_to_be_damaged(tmp_path):
-    """A meta file that is no JSON is refused with what to do."""
+@pytest.mark.parametrize("text", ["{", "[]", "null", "\ufeff"])
+def test_a_damaged_cache_is_said_to_be_damaged(tmp_path, text):
+    """A meta file that is no JSON object is refused with what to do."""
     _cache.ensure(Portraits("train", 2, 2), tmp_path, workers=1)
-    (tmp_path / "portraits-train" / "meta.json").write_text("{")
-    with pytest.raises(_cache.CacheError, match="damaged"):
+    (tmp_path / "portraits-train" / "meta.json").write_text(text)
+    with pytest.raises(_cache.CacheError, match="damaged") as caught:
         _cache.ensure(Portraits("train", 2, 2), tmp_path, workers=1)
+    assert caught.value.hint
+    with pytest.raises(_cache.CacheError, match="no cache"):
+        _cache.made_by(Portraits("train", 2, 2), tmp_path)
 
 
 def test_the_fingerprint_follows_the_renderers_source():
