@@ -96,11 +96,13 @@ class Rendered:
 
     @cached_property
     def people(self) -> dict[str, list[Frame]]:
-        """Several photographs each of somebody of each tone of the Monk scale, turned by up to 20 degrees."""
+        """Somebody of each tone of the Monk scale, three times before a terminal, each time in another room."""
         seeds: dict[int, int] = {}
         for seed in range(FIRST, FIRST + 1000):
             seeds.setdefault(Identity.draw(seed).monk, seed)
-        return {str(seed): [portrait(seed, n, turn=0.45).frame for n in range(3)] for seed in seeds.values()}
+        return {
+            str(seed): [terminal(seed, number=n, room=FIRST + n).frame for n in range(3)] for seed in seeds.values()
+        }
 
     @cached_property
     def scenes(self) -> list[Picture]:
