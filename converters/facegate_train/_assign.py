@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # Faces by the root of their area, in pixels: each level's range overlaps its neighbours', as a face may be either's.
-RANGES = ((8.0, 52.0), (36.0, 110.0), (76.0, 2000.0))
-RADIUS = 1.1  # strides from the face's middle within which cells answer for it
+RANGES = ((8.0, 64.0), (44.0, 130.0), (90.0, 2000.0))
+RADIUS = 1.1  # strides from the face's middle within which cells answer for it,
+SHARE = 0.2  # or this share of its size if that is more
 _IGNORE = 0.32  # of the face's sides, from its middle: cells there are neither face nor background
 
 
@@ -50,9 +51,9 @@ def cells(height: int, width: int) -> tuple[Tensor, Tensor]:
 def assign(boxes: Tensor, hidden: Tensor, height: int, width: int) -> Targets:
     """Assign faces to cells by size and place.
 
-    A cell answers for a face of its level's sizes whose middle is within `RADIUS` strides; of several, for the
-    smallest. The nearest cell of the level that fits best always answers. Other cells about a face's
-    middle are ignored, and all of a face that is hardly visible.
+    A cell answers for a face of its level's sizes whose middle is within `RADIUS` strides or `SHARE` of its
+    size; of several, for the smallest. The nearest cell of the level that fits best always answers. Other cells about a
+    face's middle are ignored, and all of a face that is hardly visible.
 
     Args:
         boxes: (N, F, 4) x1 y1 x2 y2, NaN where there is no face.
@@ -70,8 +71,9 @@ def assign(boxes: Tensor, hidden: Tensor, height: int, width: int) -> Targets:
     low, high = (torch.tensor([r[i] for r in RANGES]) for i in (0, 1))
     level = (torch.log2(strides) - 3).long()
     fits = (size[..., None] >= low[level]) & (size[..., None] <= high[level])
-    near = (away <= RADIUS * strides[None, None, :, None]).all(-1)
-    best = torch.bucketize(size, torch.tensor([43.0, 91.0]))
+    reach = torch.maximum(RADIUS * strides, SHARE * size[..., None])
+    near = (away <= reach[..., None]).all(-1)
+    best = torch.bucketize(size, torch.tensor([54.0, 108.0]))
     distance = away.square().sum(-1) + 1e9 * (level[None, None] != best[..., None])
     nearest = torch.zeros_like(near).scatter_(2, distance.argmin(-1, keepdim=True), value=True)
     inside = (middle >= 0).all(-1) & (middle[..., 0] < width) & (middle[..., 1] < height)

@@ -28,7 +28,7 @@ _ABOUT = {
     "detector": (
         "Finds faces and their five landmarks in a picture of 320x320.",
         "YuNet's outputs (class, objectness, box and five landmarks at strides 8, 16 and 32; one anchor a cell), on plain "
-        "3x3 convolutions with batch normalisation and ReLU, and a small feature pyramid. Input BGR, pixels 0..255.",
+        "3x3 convolutions with batch normalisation and ReLU, a small feature pyramid, and one head for all strides. Input BGR, pixels 0..255.",
         "Class and objectness by quality focal loss, boxes by EIoU, landmarks by wing loss over the face's size. Faces are "
         "assigned to cells by size and place. Random cuts, mirror, turn, zoom, color and noise.",
     ),
@@ -36,7 +36,7 @@ _ABOUT = {
         "Turns a face, aligned to 112x112 by five landmarks, into 128 values whose direction tells people apart.",
         "Residual 3x3 convolutions with batch normalisation and ReLU, then MobileFaceNet's global depthwise convolution "
         "and a linear layer. Input RGB, (pixel - 127.5) / 127.5.",
-        "Cosine margin (CosFace) over the training identities; the margin rises in the first two fifths. Faces are aligned "
+        "Cosine margin (CosFace) over the training identities; the margin rises from a fifth to three fifths of the steps. Beside it, and with a weight that falls, the shape of the head (lengths of nose, jaw, brows and the like, as rendered; not skin tone, not age) is predicted from the embedding by a layer that is thrown away. Faces are aligned "
         "by the runtime's own kernel at landmarks displaced as a detector displaces them; color, noise, erased rectangles.",
     ),
     "liveness": (
@@ -44,7 +44,7 @@ _ABOUT = {
         "MiniFASNet's input and outputs (80x80, a crop of 2.7 times the face; classes paper, live, screen) on residual 3x3 "
         "convolutions, a depthwise stage with PReLU, and a global depthwise convolution. Input BGR, pixels 0..255.",
         "Cross entropy with smoothed labels. Crops are cut by the runtime's own kernel around boxes displaced as a detector "
-        "displaces them; mirror, gain and offset.",
+        "displaces them; mirror, shift, gain and offset.",
     ),
 }
 

@@ -12,6 +12,7 @@ from facegate_train._warp import Batch, jitter_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from facegate_train._loop import Progress
 
 PLAN = Plan(epochs=60, batch=32, rate=4e-3, decay=1e-2, precise=0.15)
-SIDE = 256
+SIDE = 192
 _BUFFERS = 6
 _SWAP = (1, 0, 2, 4, 3)  # what a mirror does to the landmarks
 _LEAST_VISIBLE = 0.35  # a face of which less can be seen is neither to be found nor background
 _SMALLEST = 9.0  # pixels; likewise
-_WEIGHTS = {"class": 1.0, "object": 1.0, "box": 2.0, "points": 6.0}
+_WEIGHTS = {"class": 1.0, "object": 1.0, "box": 2.0, "points": 10.0}
 
 
 def cut(size: int, boxes: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -33,15 +34,15 @@ def cut(size: int, boxes: npt.NDArray[np.float32], rng: np.random.Generator) -> 
     Most show the frame as it is or nearly; others bring one of its faces to a size drawn evenly in octaves. Half are
     mirrored, a few turned.
     """
-    zoom = math.exp(rng.normal(0, 0.25))
+    zoom = math.exp(rng.normal(0, 0.35))
     middle = rng.uniform(0.3, 0.7, 2) * size
     real = boxes[np.isfinite(boxes[:, 0])]
-    if len(real) and rng.random() < 0.6:  # noqa: PLR2004
+    if len(real) and rng.random() < 0.75:  # noqa: PLR2004
         box = real[rng.integers(len(real))]
         side = math.sqrt(max(1.0, float((box[2] - box[0]) * (box[3] - box[1]))))
-        wanted = math.exp(rng.uniform(math.log(14), math.log(220)))
+        wanted = math.exp(rng.uniform(math.log(14), math.log(190)))
         zoom = min(3.0, max(0.35, wanted / side))
-        middle = (box[:2] + box[2:]) / 2 + rng.uniform(-0.5, 0.5, 2) * max(0.0, SIDE - 0.8 * wanted) / zoom
+        middle = (box[:2] + box[2:]) / 2 + rng.uniform(-0.5, 0.5, 2) * max(0.15 * wanted, SIDE - 0.8 * wanted) / zoom
     turn = rng.normal(0, 0.12) if rng.random() < 0.4 else 0.0  # noqa: PLR2004
     mirror = -1.0 if rng.random() < 0.5 else 1.0  # noqa: PLR2004
     c, s = math.cos(turn) / zoom, math.sin(turn) / zoom
@@ -107,7 +108,9 @@ def moved_frame(
     return (matrix, *moved(matrix, boxes, landmarks))
 
 
-def train(cache: Cache, plan: Plan, *, progress: Progress | None = None) -> tuple[Any, dict[str, Any]]:
+def train(
+    cache: Cache, plan: Plan, *, start: Path | None = None, progress: Progress | None = None
+) -> tuple[Any, dict[str, Any]]:
     """Train on the frames of a cache; see `_recognizer.train`."""
     rng = prepare(plan)
     torch = require_torch()
@@ -122,11 +125,17 @@ def train(cache: Cache, plan: Plan, *, progress: Progress | None = None) -> tupl
     losses: list[float] = []
     parts: dict[str, list[float]] = {name: [] for name in _WEIGHTS}
     stream = ahead(batches(cache, plan, rng))
+    if start is not None:
+        from facegate_train._resume import load  # noqa: PLC0415 - needs torch
+
+        few = (torch.from_numpy(next(stream)["pixels"]).permute(0, 3, 1, 2) * PIXEL_SCALE for _ in range(12))
+        load("detector", net, start, few)
+        average = Average(net)
     net.train()
     while (done := clock.progress) < 1:
         batch = next(stream)
         for group in optimizer.param_groups:
-            group["lr"] = rate(done, plan)
+            group["lr"] = rate(done, plan) * (1 if start is None else 0.5)
         with torch.autocast("cpu", torch.bfloat16, enabled=done < 1 - plan.precise):
             maps = net(torch.from_numpy(batch["pixels"]).permute(0, 3, 1, 2) * PIXEL_SCALE)
         given = (torch.from_numpy(batch[name]) for name in ("boxes", "landmarks", "hidden", "weights"))
@@ -195,6 +204,5 @@ def calibrate(net: Any, empty: Cache, *, threads: int, threshold: float = 0.7, r
             low = shift
     low -= 0.01  # on the safe side of the very score that must not pass
     with torch.no_grad():
-        for head in net.score:
-            head.bias += low
+        net.score.bias += low
     return {"shift": round(low, 4), "frames": len(empty), "rate": rate}

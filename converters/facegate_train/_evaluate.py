@@ -91,14 +91,15 @@ def evaluate(setup: Setup, roles: tuple[str, ...] = ROLES, *, progress: Progress
         figures["models"][role] = {
             "sha256": hashlib.sha256(data).hexdigest(),
             "bytes": len(data),
-            "training": _training(data),
+            "training": training_of(data),
             "conversion": facts,
             "figures": found,
         }
     return figures
 
 
-def _training(data: bytes) -> dict[str, Any]:
+def training_of(data: bytes) -> dict[str, Any]:
+    """What an exported model says of its training."""
     import onnx  # noqa: PLC0415 - slow to load
 
     marks = {entry.key: entry.value for entry in onnx.load_from_string(data).metadata_props}

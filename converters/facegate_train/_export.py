@@ -96,6 +96,12 @@ def _fold(module: Any) -> Any:
     """Batch normalisation folded into what it follows, everywhere."""
     torch = require_torch()
     fusion = torch.nn.utils.fusion
+    if isinstance(getattr(module, "norms", None), torch.nn.ModuleList):
+        from facegate_train._nets import Affine  # noqa: PLC0415 - needs torch
+
+        # The convolution stays one for all strides, and is stored once.
+        module.norms = torch.nn.ModuleList([Affine(norm) for norm in module.norms])
+        return module
     for name, child in module.named_children():
         if isinstance(child, torch.nn.Sequential):
             setattr(module, name, _fold_sequence(child))
@@ -137,19 +143,18 @@ def _detector_rows(net: Any) -> Any:
             super().__init__()
             self.net = net
             self.parts = torch.nn.ModuleList(
-                [
-                    torch.nn.ModuleList([_slice(head[level], low, high) for level in range(3)])
-                    for head, low, high in ((net.score, 0, 1), (net.score, 1, 2), (net.place, 0, 4), (net.place, 4, 14))
-                ]
+                _slice(head, low, high)
+                for head, low, high in ((net.score, 0, 1), (net.score, 1, 2), (net.place, 0, 4), (net.place, 4, 14))
             )
 
         def forward(self, x: Any) -> Any:
             shared = self.net.features(x)
             rows = []
             for number, part in enumerate(self.parts):
-                for level, feature in enumerate(shared):
-                    values = part[level](feature).permute(0, 2, 3, 1).flatten(1, 2)
-                    rows.append(values.sigmoid() if number < 2 else values)  # noqa: PLR2004 - cls and obj
+                for judged, located in shared:
+                    score = number < 2  # noqa: PLR2004 - cls and obj
+                    values = part(judged if score else located).permute(0, 2, 3, 1).flatten(1, 2)
+                    rows.append(values.sigmoid() if score else values)
             return tuple(rows)
 
     return Rows().eval()

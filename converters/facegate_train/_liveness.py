@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from facegate_train._cache import Cache
     from facegate_train._loop import Progress
 
-PLAN = Plan(epochs=40, batch=256, rate=4e-3, decay=2e-2)
+PLAN = Plan(epochs=40, batch=256, rate=4e-3, decay=5e-2)
 PAPER, LIVE_CLASS, SCREEN = 0, 1, 2
 _CLASS = {"print": PAPER, "paper_mask": PAPER, "replay": SCREEN}
 _BUFFERS = 6
@@ -36,14 +36,17 @@ def batches(
     labels = classes(cache.all("species"))
     size = min(plan.batch, len(cache))
     shape = cache.get("pixels", 0).shape[1:]
+    steps = np.arange(shape[0])
     buffers = [np.empty((size, *shape), np.float32) for _ in range(_BUFFERS)]
     for turn, numbers in enumerate(order(len(cache), size, rng)):
         batch = buffers[turn % _BUFFERS]
         for row, number in enumerate(numbers):
             face = cache.get("pixels", number)[rng.integers(CROPS)]
+            down, across = (np.clip(steps + rng.integers(-4, 5), 0, len(steps) - 1) for _ in range(2))
+            face = face[down[:, None], across]
             batch[row] = face[:, ::-1, ::-1] if rng.random() < 0.5 else face[:, :, ::-1]  # noqa: PLR2004
         # Gain and offset only: noise and gamma are among what tells a picture of a picture.
-        batch *= np.exp(rng.normal(0, 0.12, (size, 1, 1, 1)) + rng.normal(0, 0.04, (size, 1, 1, 3))).astype(np.float32)
+        batch *= np.exp(rng.normal(0, 0.18, (size, 1, 1, 1)) + rng.normal(0, 0.06, (size, 1, 1, 3))).astype(np.float32)
         batch += rng.normal(0, 5, (size, 1, 1, 1)).astype(np.float32)
         np.clip(batch, 0, 255, out=batch)
         yield batch, labels[numbers]

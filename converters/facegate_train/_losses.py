@@ -62,7 +62,7 @@ def eiou_loss(a: Tensor, b: Tensor) -> Tensor:
     return 1 - box_iou(a, b) + middles / squares.sum(-1) + (sides / squares).sum(-1)
 
 
-def wing(error: Tensor, width: float = 0.05, slope: float = 0.01) -> Tensor:
+def wing(error: Tensor, width: float = 0.1, slope: float = 0.05) -> Tensor:
     """Steep for small errors (Feng et al. 2018): a landmark that is nearly right is still worth moving."""
     constant = width - width * math.log1p(width / slope)
     away = error.abs()

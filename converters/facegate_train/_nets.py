@@ -48,6 +48,37 @@ class Residual(nn.Module):
         return torch.relu(x + self.second(self.first(x)))
 
 
+class Shared(nn.Module):
+    """One convolution for the maps of all strides, each normalised by itself, rectified.
+
+    One normalisation for all would use a stride's own mean in training and the mean of all of them afterwards.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(outputs) for _ in STRIDES])
+
+    def forward(self, x: Tensor, level: int) -> Tensor:
+        """The map of the stride number `level`."""
+        return torch.relu(self.norms[level](self.conv(x)))
+
+
+class Affine(nn.Module):
+    """scale * x + offset for each channel: what is left of a normalisation whose convolution is shared."""
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        scale = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)  # type: ignore[operator]
+        self.scale = nn.Parameter(scale.reshape(1, -1, 1, 1))
+        offset = norm.bias.detach() - norm.running_mean * scale  # type: ignore[operator]
+        self.offset = nn.Parameter(offset.reshape(1, -1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same."""
+        return x * self.scale + self.offset
+
+
 def _global_depthwise(channels: int, side: int, *, act: str = "") -> list[nn.Module]:
     """MobileFaceNet's way to a vector: a convolution as large as the map, which weighs places by channel."""
     layers: list[nn.Module] = [
@@ -100,22 +131,27 @@ class Detector(nn.Module):
         self.p16 = nn.Sequential(conv(32, 40, 3, 2), conv(40, 40))
         self.p32 = nn.Sequential(conv(40, 40, 3, 2), conv(40, 40))
         self.lateral = nn.ModuleList([conv(32, width, 1), conv(40, width, 1), conv(40, width, 1)])
-        self.tower = nn.ModuleList([conv(width, width) for _ in STRIDES])
-        self.score = nn.ModuleList([nn.Conv2d(width, 2, 1) for _ in STRIDES])
-        self.place = nn.ModuleList([nn.Conv2d(width, 14, 1) for _ in STRIDES])
-        for head in self.score:
-            nn.init.constant_(head.bias, -4.0)  # type: ignore[arg-type]
+        # One head for all strides: in strides, a face looks alike at each, and each learns from all faces.
+        self.judge = Shared(width, width)
+        self.locate = nn.ModuleList([Shared(width, 48), Shared(48, 48)])
+        self.score = nn.Conv2d(width, 2, 1)
+        self.place = nn.Conv2d(48, 14, 1)
+        nn.init.constant_(self.score.bias, -4.0)  # type: ignore[arg-type]
         self.up = nn.Upsample(scale_factor=2, mode="nearest")
 
-    def features(self, x: Tensor) -> list[Tensor]:
-        """What the heads read, (N, 32, H / stride, W / stride) for each stride."""
+    def features(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """What scores (N, 32, H, W) and places (N, 48, H, W) are read from, for each stride."""
         c8 = self.p8(self.stem(x))
         c16 = self.p16(c8)
         c32 = self.p32(c16)
         f32 = self.lateral[2](c32)
         f16 = self.lateral[1](c16) + self.up(f32)
         f8 = self.lateral[0](c8) + self.up(f16)
-        return [tower(feature) for tower, feature in zip(self.tower, (f8, f16, f32), strict=True)]
+        first, second = self.locate
+        return [
+            (self.judge(feature, level), second(first(feature, level), level))
+            for level, feature in enumerate((f8, f16, f32))
+        ]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """See the class."""
@@ -123,8 +159,7 @@ class Detector(nn.Module):
         # A coordinate in bfloat16 is good to half a per cent only: the last layer is float32 under autocast too.
         with torch.autocast("cpu", enabled=False):
             return [
-                torch.cat([score(feature.float()), place(feature.float())], 1)
-                for score, place, feature in zip(self.score, self.place, shared, strict=True)
+                torch.cat([self.score(judged.float()), self.place(located.float())], 1) for judged, located in shared
             ]
 
 
@@ -135,6 +170,7 @@ class Liveness(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             conv(3, 16, 3, 2),
+            Residual(16),
             conv(16, 32, 3, 2),
             Residual(32),
             conv(32, 48, 3, 2),
@@ -143,11 +179,12 @@ class Liveness(nn.Module):
             conv(64, 64, 3, 2, 64, act="prelu"),
             *_global_depthwise(64, 5, act="prelu"),
         )
+        self.drop = nn.Dropout(0.2)
         self.logits = nn.Linear(64, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        values: Tensor = self.logits(self.body(x))
+        values: Tensor = self.logits(self.drop(self.body(x)))
         return values
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 TRAIN_PORTRAITS = Portraits("train", identities=3600, each=20, occlusion=0.1)
 TRAIN_FRAMES = Frames("train", frames=6000, empty=0.15, turned=0.2, attacks=0.1)
-TRAIN_LIVENESS = Faces80("train", identities=2000)
+TRAIN_LIVENESS = Faces80("train", identities=3700)
 
 VALIDATION_PORTRAITS = Portraits("validation", identities=100, each=8)
 VALIDATION_EMPTY = Frames("validation", frames=800, empty=1.0, turned=0.3)

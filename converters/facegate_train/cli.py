@@ -48,6 +48,9 @@ def _training(command: Callable[..., Any]) -> Callable[..., Any]:
     return _common(command)
 
 
+_start = click.option("--start", type=_PATH, help="Go on with this model, which was trained before.")
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 def main() -> None:
     """Train Facegate's reference models on rendered faces. They recognize rendered faces only; not for people."""
@@ -55,6 +58,7 @@ def main() -> None:
 
 @main.command()
 @_training
+@_start
 def detector(**given: Any) -> None:
     """Train the detector (YuNet's outputs, 320x320)."""
     _train("detector", given)
@@ -62,6 +66,7 @@ def detector(**given: Any) -> None:
 
 @main.command()
 @_training
+@_start
 def recognizer(**given: Any) -> None:
     """Train the recogniser (128 values from 112x112)."""
     _train("recognizer", given)
@@ -147,11 +152,16 @@ def _train(role: str, given: dict[str, Any]) -> None:
     with _progress() as progress:
         recipe = _sets.TRAIN[role]
         pictures = setup.pictures(recipe, progress)
-        net, facts = module.train(pictures, plan, progress=progress)
+        started = {"start": given["start"]} if given.get("start") else {}
+        net, facts = module.train(pictures, plan, **started, progress=progress)
         if role == "detector":
             empty = setup.pictures(_sets.VALIDATION_EMPTY, progress)
             facts["calibration"] = module.calibrate(net, empty, threads=plan.threads)
     scaled = setup.scaled(recipe)
+    if given.get("start"):
+        from facegate_train._evaluate import training_of  # noqa: PLC0415
+
+        facts["before"] = training_of(given["start"].read_bytes())
     facts |= {
         "renderer": _cache.made_by(scaled, setup.cache),
         "recipe": scaled.settings,
@@ -171,7 +181,9 @@ def _command(role: str, given: dict[str, Any]) -> str:
     options = {name: given[name] for name in ("seed", "threads", "epochs", "minutes") if given[name] is not None}
     if given["share"] != 1:
         options["share"] = given["share"]
-    return " ".join([f"python -m facegate_train {role}", *(f"--{name} {value:g}" for name, value in options.items())])
+    start = [f"--start {given['start'].name}"] if given.get("start") else []
+    told = [f"--{name} {value:g}" for name, value in options.items()]
+    return " ".join([f"python -m facegate_train {role}", *start, *told])
 
 
 def _evaluate(given: dict[str, Any], roles: tuple[str, ...]) -> dict[str, Any]:
@@ -222,7 +234,7 @@ class _Lines:
         self._told: dict[str, int] = {}
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        key, step = what.partition(",")[0], 0 if not total else 20 * done // total
+        key, step = what.partition(",")[0], 0 if not total else 50 * done // total
         if self._told.get(key) != step:
             self._told[key] = step
             click.echo(f"{what}: {done} of {total}" if total else what, err=True)
