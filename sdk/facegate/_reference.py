@@ -33,6 +33,7 @@ def open_reference_bundle() -> Bundle:
         BundleError: one of its subclasses, if the file was changed.
     """
     _check(BUNDLE)
+    _check(KEY)
     return open_bundle(BUNDLE, trust=TrustStore.load(KEY))
 
 

@@ -613,6 +613,16 @@ def test_an_installation_without_a_reference_bundle_says_so(run, tmp_path, monke
     assert left(tmp_path) == []
 
 
+def test_a_reference_bundle_without_its_key_is_none(tmp_path, monkeypatch):
+    """Half an installation is told as one that has none, with what to do."""
+    (tmp_path / "bundle").touch()
+    monkeypatch.setattr(reference, "BUNDLE", tmp_path / "bundle")
+    monkeypatch.setattr(reference, "KEY", tmp_path / "absent")
+    with pytest.raises(BundleReadError, match="no reference bundle") as caught:
+        open_reference_bundle()
+    assert caught.value.hint
+
+
 def doctor(run):
     """Exit code, and what doctor says of the reference bundle."""
     code, out, _ = run("doctor", "--json")

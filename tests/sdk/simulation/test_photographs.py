@@ -27,10 +27,24 @@ def test_the_same_seed_is_the_same_files(tmp_path):
     assert len({*files["a"], *files["c"]}) == 4
 
 
-@pytest.mark.parametrize("options", [{"each": 0}, {"each": 1001}, {"size": 31}, {"size": 5000}])
-def test_impossible_numbers_are_refused(tmp_path, options):
-    """Nothing is written then."""
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"each": 0},
+        {"each": 1001},
+        {"each": 1.5},
+        {"size": 31},
+        {"size": 5000},
+        {"size": 64.0},
+        {"attack": "bribe"},
+        {"seed": -1},
+        {"identities": [1, -1]},
+        {"identities": ["1"]},
+    ],
+)
+def test_impossible_photographs_are_refused(tmp_path, options):
+    """Nothing is written then, not even for the people before the one that is none."""
     with pytest.raises(FrameError) as caught:
-        write_photographs(tmp_path / "x", [1], **options)
+        write_photographs(tmp_path / "x", **({"identities": [1], "each": 1, "size": 32} | options))
     assert caught.value.hint
     assert not (tmp_path / "x").exists()
