@@ -88,7 +88,7 @@ def card(role: str, model: dict[str, Any]) -> str:
         "## Figures",
         "",
         "Measured by `python -m facegate_train evaluate` on identities and scenes of the test split (seeds from 2,000,000), "
-        "which no training and no choice of a threshold saw, by the runtime's own classes. Intervals are 95 %.",
+        "which no training saw, by the runtime's own classes; where each threshold comes from is said below. Intervals are 95 %.",
         "",
         *_FIGURES[role](model["figures"]),
         "",

@@ -97,7 +97,8 @@ def shapes(seeds: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """What the heads of identities look like, as standardised numbers (N, P): a second thing to learn from.
 
     Which of thousands of people a face is says little while a net can tell none of them apart; how long its nose is can
-    be learnt at once. Skin tone, age and what follows from them are left out: no model here infers those.
+    be learnt at once. Skin tone, lips and age are left out: no model here infers those. The colors of hair and iris are
+    among the numbers, and the renderer draws them darker with darker skin, hair grayer with age.
     """
     sim = simulation()
     rows = []
