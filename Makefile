@@ -1,21 +1,24 @@
 # Two commands for everybody: make demo, make test. Each installs what it needs into .venv and nothing elsewhere.
 PYTHON ?= python3
-MODELS ?= ../shared/models
-FACES ?= ../shared/faces
+MODELS ?=
+FACES ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find sdk converters edge_runtime -name '*.py' -o -name '*.c' -o -name '*.h' -o -name '*.json') setup.cfg setup.py pyproject.toml
+KINDS := py c h json onnx fgb pub md
+SOURCES := $(shell find sdk converters edge_runtime $(patsubst %,-name '*.%' -o,$(KINDS)) -false) setup.cfg setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types sanitize bench clean
+.PHONY: help demo reference test check lint types sanitize bench train clean
 
 help:
-	@echo 'make demo    convert real models, sign a bundle, enroll and recognise people, print the signed decisions'
-	@echo '             (MODELS=folder of ONNX models, FACES=folder of photographs)'
+	@echo 'make demo    convert models, sign a bundle, enroll rendered people, recognise them, print the signed decisions'
+	@echo '             (with real ones: MODELS=folder of ONNX models, FACES=folder of photographs)'
 	@echo 'make test    build the wheel, install it, run every test against it'
 	@echo 'make check   lint, types, and the C kernels under ASan and UBSan'
 	@echo 'make bench   facegate beside its peers on the same images and weights'
+	@echo 'make reference  build the reference bundle from the trained models (for maintainers)'
+	@echo 'make train   render faces and train the reference models on them: about two hours on two cores'
 	@echo 'make clean   remove what the other commands made'
 
 $(VENV)/made:
@@ -53,7 +56,15 @@ $(VENV)/dev: dist/made
 	@touch $@
 
 demo: $(VENV)/convert
-	@MODELS='$(MODELS)' FACES='$(FACES)' $(BIN)/python examples/kiosk/demo.py
+ifeq ($(strip $(MODELS)$(FACES)),)
+	@$(BIN)/python examples/kiosk/demo.py
+else
+	@MODELS='$(MODELS)' FACES='$(FACES)' $(BIN)/python examples/kiosk/photographs.py
+endif
+
+# What it makes goes into the next wheel.
+reference: $(VENV)/convert
+	@$(BIN)/python converters/build_reference.py --output sdk/facegate
 
 test: $(VENV)/dev .venv-tflite/made
 	@if [ -x .venv-tflite/bin/python ]; then FACEGATE_TFLITE_PYTHON=$$PWD/.venv-tflite/bin/python; export FACEGATE_TFLITE_PYTHON; fi; \
@@ -74,8 +85,13 @@ sanitize: $(VENV)/dev
 bench: $(VENV)/dev
 	$(BIN)/pip install --quiet opencv-python-headless faiss-cpu usearch
 	$(BIN)/python tests/benchmarks/bench_search.py
-	MODELS='$(MODELS)' FACES='$(FACES)' $(BIN)/python tests/benchmarks/bench_pipeline.py
-	MODELS='$(MODELS)' FACES='$(FACES)' $(BIN)/python tests/benchmarks/accuracy.py
+	MODELS='$(or $(MODELS),../shared/models)' FACES='$(or $(FACES),../shared/faces)' $(BIN)/python tests/benchmarks/bench_pipeline.py
+	MODELS='$(or $(MODELS),../shared/models)' FACES='$(or $(FACES),../shared/faces)' $(BIN)/python tests/benchmarks/accuracy.py
+
+# The models are committed: this is how they were made. TRAIN_FLAGS='--share 0.01 --minutes 1' is a trial of some minutes.
+train: $(VENV)/dev
+	$(BIN)/pip install --quiet --progress-bar off --extra-index-url https://download.pytorch.org/whl/cpu "$$(echo dist/facegate-*.whl)[train]"
+	$(BIN)/python -m facegate_train all --output converters/facegate_convert/reference $(TRAIN_FLAGS)
 
 clean:
 	rm -rf .venv .venv-tflite dist build demo-out *.egg-info edge_runtime/facegate_edge/*.so edge_runtime/facegate_edge/_native.c .pytest_cache .mypy_cache .ruff_cache .hypothesis
