@@ -14,6 +14,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from PIL import Image
 
 from facegate.simulation import (
     Identity,
@@ -77,9 +78,11 @@ class Rendered:
     """The reference models and rendered people.
 
     Attributes:
+        kind: "rendered" or "real".
         models: by role, an ONNX file as `onnx_path` knows it, and what its conversion must be told.
     """
 
+    kind: ClassVar = "rendered"
     models: ClassVar[dict[str, tuple[str, dict[str, Any]]]] = {
         role: (f"reference/{role}.onnx", {}) for role in ("detector", "recognizer", "liveness")
     }
@@ -145,10 +148,14 @@ class Rendered:
 
     @cached_property
     def folder(self) -> Path:
-        """Photographs in the renderer's whole range of poses, in a folder for each of ten people, four of each."""
-        folder = self._folder / "people"
-        write_photographs(folder, range(FIRST + 200, FIRST + 210), each=4)
-        return folder
+        """Photographs from a terminal, in a folder for each of ten people, four of each."""
+        for seed in range(FIRST + 200, FIRST + 210):
+            folder = self._folder / "people" / str(seed)
+            folder.mkdir(parents=True)
+            for number in range(4):
+                picture = terminal(seed, number=number, room=FIRST + number)
+                Image.fromarray(picture.pixels).save(folder / f"{number}.png", compress_level=1)
+        return self._folder / "people"
 
     @cached_property
     def few(self) -> Path:
@@ -157,10 +164,12 @@ class Rendered:
         write_photographs(folder, range(FIRST + 220, FIRST + 223), each=3)
         return folder
 
-    @property
+    @cached_property
     def calibration(self) -> Path:
-        """Photographs to calibrate and compare conversions on."""
-        return self.folder
+        """Photographs to calibrate and compare conversions on: the renderer's whole range of poses."""
+        folder = self._folder / "calibration"
+        write_photographs(folder, range(FIRST + 230, FIRST + 270), each=1)
+        return folder
 
     @cached_property
     def pairs(self) -> Path:
@@ -179,6 +188,7 @@ class Rendered:
 class Real:
     """Real models and photographs of real people, which are no part of the project. Attributes as above."""
 
+    kind: ClassVar = "real"
     models: ClassVar[dict[str, tuple[str, dict[str, Any]]]] = {
         "detector": ("scrfd-500m/scrfd_500m_bnkps_shape320x320.onnx", {}),
         "recognizer": ("mobilefacenet-foamliu/mobilefacenet_dynbatch.onnx", {"preprocess": "imagenet"}),

@@ -284,25 +284,25 @@ def test_pictures_without_people_have_no_face(trained):
 
 
 def test_the_reference_detector_finds_true_faces(rendered, converted):
-    """Of the faces that show for the most part, 95 of 100 are found, their landmarks within 5 % of the eyes' distance.
+    """Of the faces that show for the most part and whose eyes are 20 pixels apart, nine of ten and more are found.
 
-    A face counts as found if boxes overlap by half. Nothing else is found: neither a second box nor a face in clutter.
+    A face is found if the boxes overlap by half. Its landmarks are off by less than a fifth of the eyes' distance on
+    average. Nothing else is found in any frame: neither a second box nor a face in clutter.
     """
     finder = Detector(*converted("reference/detector.onnx"))
-    faces, found, errors, wrong = 0, 0, [], 0
+    faces, errors, wrong = 0, [], 0
     for scene in rendered.scenes:
         answers = list(finder.detect(scene.frame))
         for truth in scene.faces:
             overlaps = overlap(truth.box, np.array([a.box for a in answers]).reshape(-1, 4))
             match = answers.pop(int(np.argmax(overlaps))) if overlaps.size and overlaps.max() > 0.5 else None
-            if truth.visible < 0.5:
+            if truth.visible < 0.5 or truth.iod < 20:
                 continue
             faces += 1
             if match is not None:
-                found += 1
                 errors.append(np.linalg.norm(match.landmarks - truth.landmarks, axis=1).mean() / truth.iod)
         wrong += len(answers)
-    assert faces >= 40
-    assert found >= 0.95 * faces
-    assert np.mean(errors) < 0.05
-    assert wrong <= 1
+    assert faces >= 20
+    assert len(errors) >= 0.9 * faces
+    assert np.mean(errors) < 0.2
+    assert wrong == 0

@@ -58,7 +58,7 @@ def gate(bundle, device, rendered):
 
 @pytest.fixture(scope="module")
 def tries(gate):
-    """A function: frames of enrolled people, by subject -> how many outcomes of each kind; nobody is taken for others."""
+    """A function: frames of enrolled people, by subject -> how many outcomes of each kind; none is of another."""
 
     def count(frames_of):
         found = Counter()
