@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 RANGES = ((8.0, 64.0), (44.0, 130.0), (90.0, 2000.0))
 RADIUS = 1.1  # strides from the face's middle within which cells answer for it,
 SHARE = 0.2  # or this share of its size if that is more
+_ON = 0.45  # of the face's sides, from its middle: a cell there is on the face
+_FINER = 2.0  # times the largest face of a level: up to there it is told about landmarks
 _IGNORE = 0.32  # of the face's sides, from its middle: cells there are neither face nor background
 
 
@@ -27,6 +29,9 @@ class Targets:
         positive: bool (N, P).
         ignored: bool (N, P), cells whose score is not judged.
         face: int64 (N, P), the number of the face that a positive cell answers for.
+        within: bool (N, P), cells anywhere on a face of their level's sizes, or of the next level's: they too say where
+            its landmarks are, though nobody asks them afterwards. A net learns to read a face from all of it.
+        whose: int64 (N, P), the face that such a cell is on.
         points: float32 (P, 2), the cells' corners in pixels.
         strides: float32 (P,).
     """
@@ -34,6 +39,8 @@ class Targets:
     positive: Tensor
     ignored: Tensor
     face: Tensor
+    within: Tensor
+    whose: Tensor
     points: Tensor
     strides: Tensor
 
@@ -85,4 +92,7 @@ def assign(boxes: Tensor, hidden: Tensor, height: int, width: int) -> Targets:
     covered = (away <= 0.5 * sides[:, :, None] + strides[None, None, :, None]).all(-1)
     veiled = covered & (real & (hidden | ~inside))[..., None]
     ignored = (about.any(1) | veiled.any(1)) & ~positive
-    return Targets(positive, ignored, face, points, strides)
+    on = (away <= _ON * sides[:, :, None]).all(-1) & (real & ~hidden)[..., None]
+    on &= (size[..., None] >= low[level]) & (size[..., None] <= _FINER * high[level])
+    owner = torch.where(on, size[..., None].expand_as(on), torch.tensor(torch.inf))
+    return Targets(positive, ignored, face, on.any(1), owner.argmin(1), points, strides)

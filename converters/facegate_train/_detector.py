@@ -25,7 +25,7 @@ _BUFFERS = 6
 _SWAP = (1, 0, 2, 4, 3)  # what a mirror does to the landmarks
 _LEAST_VISIBLE = 0.35  # a face of which less can be seen is neither to be found nor background
 _SMALLEST = 9.0  # pixels; likewise
-_WEIGHTS = {"class": 1.0, "object": 1.0, "box": 2.0, "points": 10.0}
+_WEIGHTS = {"class": 1.0, "object": 1.0, "box": 2.0, "points": 10.0, "dense": 10.0}
 
 
 def cut(size: int, boxes: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float64]:

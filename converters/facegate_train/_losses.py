@@ -101,7 +101,7 @@ def detector_loss(
     values = rows[picture, cell]
     middle, sides = values[:, 2:4] * stride + point, values[:, 4:6].clamp(-4, 5).exp() * stride
     found = torch.cat([middle - sides / 2, middle + sides / 2], -1)
-    true_box = boxes[picture, face]
+    true_box = true_box_of = boxes[picture, face]
     count = max(1, len(cell))
     quality = torch.zeros(rows.shape[:2])
     quality[picture, cell] = box_iou(found.detach(), true_box).clamp(0, 1)
@@ -112,4 +112,12 @@ def detector_loss(
     size_of = (true_box[:, 2:] - true_box[:, :2]).clamp(min=1).prod(-1).sqrt()[:, None, None]
     error = (values[:, 6:].reshape(-1, 5, 2) * stride[..., None] + point[:, None] - landmarks[picture, face]) / size_of
     points = (wing(error).sum(-1) * weights[picture, face]).sum() / (5 * count)
-    return {"class": kind, "object": score, "box": eiou_loss(found, true_box).sum() / count, "points": points}
+    picture, cell = target.within.nonzero(as_tuple=True)
+    face = target.whose[picture, cell]
+    true_box, stride = boxes[picture, face], target.strides[cell, None, None]
+    size_of = (true_box[:, 2:] - true_box[:, :2]).clamp(min=1).prod(-1).sqrt()[:, None, None]
+    told = rows[picture, cell, 6:].reshape(-1, 5, 2) * stride + target.points[cell][:, None]
+    error = (told - landmarks[picture, face]) / size_of
+    dense = (wing(error).sum(-1) * weights[picture, face]).sum() / (5 * max(1, len(cell)))
+    box = eiou_loss(found, true_box_of).sum() / count
+    return {"class": kind, "object": score, "box": box, "points": points, "dense": dense}

@@ -69,7 +69,7 @@ class Affine(nn.Module):
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__()
-        scale = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)  # type: ignore[operator]
+        scale = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)  # type: ignore[operator,arg-type]
         self.scale = nn.Parameter(scale.reshape(1, -1, 1, 1))
         offset = norm.bias.detach() - norm.running_mean * scale  # type: ignore[operator]
         self.offset = nn.Parameter(offset.reshape(1, -1, 1, 1))
@@ -125,16 +125,16 @@ class Detector(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        width = 32
+        width = 40
         self.stem = nn.Sequential(conv(3, 16, 3, 2), conv(16, 24, 3, 2))
-        self.p8 = nn.Sequential(conv(24, 32, 3, 2), conv(32, 32))
-        self.p16 = nn.Sequential(conv(32, 40, 3, 2), conv(40, 40))
-        self.p32 = nn.Sequential(conv(40, 40, 3, 2), conv(40, 40))
-        self.lateral = nn.ModuleList([conv(32, width, 1), conv(40, width, 1), conv(40, width, 1)])
+        self.p8 = nn.Sequential(conv(24, 40, 3, 2), Residual(40))
+        self.p16 = nn.Sequential(conv(40, 48, 3, 2), Residual(48))
+        self.p32 = nn.Sequential(conv(48, 48, 3, 2), conv(48, 48))
+        self.lateral = nn.ModuleList([conv(40, width, 1), conv(48, width, 1), conv(48, width, 1)])
         # One head for all strides: in strides, a face looks alike at each, and each learns from all faces.
-        self.judge = Shared(width, width)
-        self.locate = nn.ModuleList([Shared(width, 48), Shared(48, 48)])
-        self.score = nn.Conv2d(width, 2, 1)
+        self.judge = Shared(width, 32)
+        self.locate = Shared(width, 48)
+        self.score = nn.Conv2d(32, 2, 1)
         self.place = nn.Conv2d(48, 14, 1)
         nn.init.constant_(self.score.bias, -4.0)  # type: ignore[arg-type]
         self.up = nn.Upsample(scale_factor=2, mode="nearest")
@@ -147,10 +147,8 @@ class Detector(nn.Module):
         f32 = self.lateral[2](c32)
         f16 = self.lateral[1](c16) + self.up(f32)
         f8 = self.lateral[0](c8) + self.up(f16)
-        first, second = self.locate
         return [
-            (self.judge(feature, level), second(first(feature, level), level))
-            for level, feature in enumerate((f8, f16, f32))
+            (self.judge(feature, level), self.locate(feature, level)) for level, feature in enumerate((f8, f16, f32))
         ]
 
     def forward(self, x: Tensor) -> list[Tensor]:

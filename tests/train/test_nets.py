@@ -273,7 +273,7 @@ def test_training_the_detector_lowers_its_loss_and_calibrates_it(frames, quick, 
     """A few steps lower the loss; the shift makes face-free frames score below the threshold."""
     net, facts = _detector.train(frames, quick(_detector, 12, len(frames)))
     assert facts["steps"] == 12
-    assert facts["losses"].keys() == {"class", "object", "box", "points"}
+    assert facts["losses"].keys() == {"class", "object", "box", "points", "dense"}
     empty = ensure(Frames("validation", 10, empty=1.0, width=128, height=128), tmp_path / "c", workers=1)
     with torch.no_grad():
         net.score.bias += 6  # everything is a face
