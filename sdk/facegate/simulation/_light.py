@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from facegate.errors import FrameError
+from facegate.simulation._checks import check_range
+
 Vector = tuple[float, float, float]
+
+_BRIGHTEST = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,9 @@ class Light:
         ground: what comes from below.
         back: light from behind the person, 0 (none)..1; it also makes the background bright.
         background: how bright the background is beside the person's light.
+
+    Raises:
+        FrameError: a light is negative or no number, or the direction is no unit vector.
     """
 
     direction: Vector = (-0.35, 0.5, 0.79)
@@ -28,6 +36,16 @@ class Light:
     ground: Vector = (0.2, 0.18, 0.16)
     back: float = 0.0
     background: float = 0.9
+
+    def __post_init__(self) -> None:
+        for name in ("color", "ambient", "ground"):
+            for value in getattr(self, name):
+                check_range(name, value, 0, _BRIGHTEST)
+        check_range("back", self.back, 0, 1)
+        check_range("background", self.background, 0, _BRIGHTEST)
+        # Written so that a direction with no number in it is refused too.
+        if not abs(float(np.linalg.norm(self.direction)) - 1) < 0.02:  # noqa: PLR2004
+            raise FrameError("a light's direction is no unit vector", hint="divide it by its length")
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Light:

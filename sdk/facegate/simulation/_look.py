@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facegate.simulation._checks import check_choice, check_range, check_seed
+
 if TYPE_CHECKING:
     from facegate.simulation._identity import Identity
 
@@ -28,6 +30,9 @@ class Look:
         mask: whether a face mask covers mouth and nose.
         hand: whether a hand is before the lower face.
         style: the seed of clothes, frames and colors.
+
+    Raises:
+        FrameError: a value is outside its range, or no such thing is worn.
     """
 
     smile: float = 0.0
@@ -40,6 +45,17 @@ class Look:
     mask: bool = False
     hand: bool = False
     style: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("smile", "brows"):
+            check_range(name, getattr(self, name), -1, 1)
+        for name in ("mouth_open", "blink"):
+            check_range(name, getattr(self, name), 0, 1)
+        for value in self.gaze:
+            check_range("gaze", value, -1, 1)
+        check_choice("glasses", self.glasses, GLASSES)
+        check_choice("covering", self.covering, COVERINGS)
+        check_seed("style", self.style)
 
     @property
     def occluded(self) -> bool:
@@ -66,7 +82,7 @@ class Look:
         hidden = str(rng.choice(("mask", "sun", "hand"))) if rng.random() < occlusion else ""
         return cls(
             smile=float(np.clip(rng.normal(0.1, 0.4), -0.8, 1)),
-            mouth_open=float(max(0.0, rng.normal(-0.25, 0.4)) if rng.random() < 0.6 else 0.0),  # noqa: PLR2004
+            mouth_open=float(np.clip(rng.normal(-0.25, 0.4), 0, 1) if rng.random() < 0.6 else 0.0),  # noqa: PLR2004
             blink=float(rng.uniform(0.5, 1.0) if rng.random() < 0.06 else rng.uniform(0, 0.25)),  # noqa: PLR2004
             brows=float(np.clip(rng.normal(0, 0.4), -1, 1)),
             gaze=(float(np.clip(rng.normal(0, 0.4), -1, 1)), float(np.clip(rng.normal(0, 0.25), -1, 1))),

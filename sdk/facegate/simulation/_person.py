@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Small heads are rendered at this many pixels per cm and averaged down: edges come out smooth.
 _FINE = 6.0
 # Beyond this turn no face is seen.
-_PROFILE = 80.0
+PROFILE = 80.0
 # Cells of the map of shadows, in cm, and how far behind the caster a shadow starts.
 _CELL, _BIAS = 0.8, 0.9
 _OUTLINE = np.stack([f(np.linspace(0, 2 * np.pi, 48, endpoint=False)) for f in (np.cos, np.sin)]).astype(np.float32)
@@ -53,7 +53,7 @@ def draw(person: Person, light: Light, width: int, height: int) -> tuple[Layer |
         return None, None
     outline = camera(meshes[0].points[_wear.outline(meshes[0].canon)])[:, :2]
     truth = None
-    if abs(person.yaw) < _PROFILE:
+    if abs(person.yaw) < PROFILE:
         box = np.concatenate((outline.min(0), outline.max(0))).astype(np.float32)
         seen = np.ascontiguousarray(camera(marks @ turn.T)[:, :2])
         truth = TrueFace(box, seen, person, 0.0, float(person.scale * person.identity.eye_distance))

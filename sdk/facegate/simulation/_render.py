@@ -44,11 +44,17 @@ def render(scene: Scene, *, behind: Floats | None = None) -> Picture:
             continue
         for _, below in faces:
             hide(below, layer)
-        if truth is not None:
+        if truth is not None and _inside(truth, scene):
             faces.append((truth, layer))
     seen = tuple(replace(truth, visible=layer.visible) for truth, layer in faces)
     linear *= meter(linear)
     return Picture(expose(linear, scene.sensor, rng), seen)
+
+
+def _inside(face: TrueFace, scene: Scene) -> bool:
+    """Whether any of the face's box is in the picture: a body may be where its face is not."""
+    x1, y1, x2, y2 = face.box
+    return bool(x1 < scene.width and y1 < scene.height and x2 > 0 and y2 > 0)
 
 
 def backdrop(scene: Scene) -> Floats:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facegate.simulation._attack import ATTACKS
+from facegate.simulation._checks import check_choice, check_range, check_seed, check_size
 from facegate.simulation._identity import Identity
 from facegate.simulation._light import Light
 from facegate.simulation._look import Look
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 
 YAW, PITCH, ROLL = 45.0, 25.0, 20.0
+# What a picture of a terminal may hold: beyond it a render takes long for nothing.
+_LARGEST, _FAR, _SCALE = 8192, 1e5, 150.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,11 @@ class Person:
         x, y: where the midpoint of the eyes is, in pixels.
         scale: pixels per cm at the eyes.
         distance: of the camera, in cm: what perspective follows.
-        attack: what is presented instead of the live person: "" (nothing), "print", "replay", "paper_mask".
+        attack: what is presented instead of the live person: "" (nothing) or one of `ATTACKS`.
+
+    Raises:
+        FrameError: a number is none, or beyond what can be rendered: turns of 180 and 90 degrees, 150 pixels per cm,
+            a camera nearer than 20 cm; or there is no such attack.
     """
 
     identity: Identity
@@ -48,6 +56,17 @@ class Person:
     distance: float = 75.0
     attack: str = ""
 
+    def __post_init__(self) -> None:
+        # The back of a head may be turned a little beyond 180 degrees.
+        check_range("yaw", self.yaw, -360, 360)
+        for name in ("pitch", "roll"):
+            check_range(name, getattr(self, name), -90, 90)
+        for name in ("x", "y"):
+            check_range(name, getattr(self, name), -_FAR, _FAR)
+        check_range("scale", self.scale, 0.05, _SCALE)
+        check_range("distance", self.distance, 20, 1e4)
+        check_choice("attack", self.attack, ("", *ATTACKS))
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -60,6 +79,9 @@ class Scene:
         light: how all of it is lit.
         sensor: how the camera records it.
         seed: of noise and of how attacks are held.
+
+    Raises:
+        FrameError: a side is no whole number of 1..8192 pixels, or a seed no whole number of 0 or more.
     """
 
     width: int
@@ -69,6 +91,12 @@ class Scene:
     light: Light = field(default_factory=Light)
     sensor: Sensor = field(default_factory=Sensor.clean)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("width", "height"):
+            check_size(name, getattr(self, name), _LARGEST)
+        for name in ("background", "seed"):
+            check_seed(name, getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,7 +230,15 @@ def draw_scene(
         faces: how many faces; None draws 0..5.
         identities: the range that seeds of identities are drawn from.
         attacks: whether some of the faces are presentation attacks.
+
+    Raises:
+        FrameError: a seed, a size or the number of faces is negative or no whole number.
     """
+    check_seed("seed", seed)
+    if faces is not None:
+        check_seed("faces", faces)
+    for name, side_ in (("width", width), ("height", height)):
+        check_size(name, side_, _LARGEST)
     rng = np.random.default_rng([0x5CE, seed])
     count = int(rng.choice(6, p=(0.12, 0.4, 0.2, 0.13, 0.09, 0.06))) if faces is None else faces
     people: list[Person] = []
@@ -217,7 +253,7 @@ def draw_scene(
         if any(np.hypot(x - a, y - b) < 0.62 * (tall + t) for a, b, t in taken):
             continue
         taken.append((x, y, tall))
-        attack = str(rng.choice(("print", "replay", "paper_mask"))) if attacks and rng.random() < 0.5 else ""  # noqa: PLR2004
+        attack = str(rng.choice(ATTACKS)) if attacks and rng.random() < 0.5 else ""  # noqa: PLR2004
         identity = Identity.draw(int(rng.integers(*identities)))
         people.append(draw_person(rng, identity, x=x, y=y - 0.1 * tall, scale=tall / 17.0, attack=attack))
     if rng.random() < 0.12 and not people:  # noqa: PLR2004 - somebody who looks away: no face

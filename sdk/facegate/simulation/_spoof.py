@@ -12,7 +12,7 @@ from facegate.simulation._background import draw_background
 from facegate.simulation._identity import Identity
 from facegate.simulation._layer import Layer, lay, meter
 from facegate.simulation._light import Light
-from facegate.simulation._person import draw
+from facegate.simulation._person import PROFILE, draw
 from facegate.simulation._scene import TrueFace
 from facegate.simulation._sensor import Sensor, expose
 
@@ -41,9 +41,11 @@ def show(
         rng: draws how the attack is made and held.
 
     Returns:
-        The scene with the attack, what it covers, and the face that is shown. Without a face in the picture, the scene
-        is as it was and the others are None.
+        The scene with the attack, what it covers, and the face that is shown. Where nothing can be shown (the head is
+        turned away, or the wearer of a mask is outside the picture), the scene is as it was and the others are None.
     """
+    if abs(person.yaw) >= PROFILE:
+        return linear, None, None
     photo, shot = _photograph(person, rng)
     face = _box(shot)
     facing = np.array(light.color) * max(light.direction[2], 0.0) + 0.5 * (

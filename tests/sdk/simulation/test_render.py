@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from facegate.errors import FrameError
 from facegate.simulation import Identity, Light, Look, Person, Scene, Sensor, draw_portrait, draw_scene, render
 from facegate_edge import Frame
 
@@ -211,3 +213,103 @@ def test_attacks_are_drawn_where_they_are_asked_for() -> None:
     assert not any(p.attack for seed in range(100) for p in draw_scene(seed).people)
     drawn = {p.attack for seed in range(100) for p in draw_scene(seed, attacks=True).people}
     assert drawn == {"", "print", "replay", "paper_mask"}
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *(
+            {name: value}
+            for name in ("x", "y", "scale", "yaw", "pitch", "roll", "distance")
+            for value in (NAN, INF, 1e30)
+        ),
+        {"scale": 0.0},
+        {"scale": -1.0},
+        {"distance": 5.0},
+        {"pitch": 91.0},
+        {"attack": "hologram"},
+    ],
+    ids=str,
+)
+def test_a_person_who_cannot_be_rendered_is_refused(changes: dict[str, float]) -> None:
+    """What is no number, or beyond what can be drawn, is told when the person is made."""
+    with pytest.raises(FrameError) as caught:
+        _person(**changes)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 0},
+        {"height": -4},
+        {"width": 64.5},
+        {"height": 1 << 20},
+        {"seed": -1},
+        {"background": -1},
+        {"seed": 1.5},
+    ],
+    ids=str,
+)
+def test_a_scene_that_cannot_be_rendered_is_refused(changes: dict[str, int]) -> None:
+    """Sides are whole pixels, seeds whole numbers."""
+    with pytest.raises(FrameError):
+        _scene(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"smile": 2.0},
+        {"blink": -0.1},
+        {"mouth_open": NAN},
+        {"gaze": (0.0, 3.0)},
+        {"glasses": "pink"},
+        {"covering": "crown"},
+        {"style": -1},
+    ],
+    ids=str,
+)
+def test_a_look_that_nobody_has_is_refused(changes: dict[str, Any]) -> None:
+    """Expressions have ranges, and what is worn is from a list."""
+    with pytest.raises(FrameError):
+        Look(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"color": (NAN, 1.0, 1.0)},
+        {"ambient": (-1.0, 0.0, 0.0)},
+        {"direction": (0.0, 0.0, 0.0)},
+        {"back": 2.0},
+        {"direction": (NAN, 0, 1)},
+    ],
+    ids=str,
+)
+def test_a_light_that_does_not_exist_is_refused(changes: dict[str, Any]) -> None:
+    """Light is never negative, and comes from somewhere."""
+    with pytest.raises(FrameError):
+        Light(**changes)
+
+
+@pytest.mark.parametrize("arguments", [{"seed": -1}, {"seed": 1, "faces": -1}, {"seed": 1, "width": 0}], ids=str)
+def test_a_scene_cannot_be_drawn_from_nonsense(arguments: dict[str, int]) -> None:
+    """Negative seeds and numbers of faces are told."""
+    with pytest.raises(FrameError):
+        draw_scene(**arguments)
+
+
+@pytest.mark.parametrize("species", ["print", "replay", "paper_mask"])
+def test_nobody_shows_a_face_that_is_turned_away_or_outside(species: str) -> None:
+    """An attack by somebody who looks away, or beyond the edge, puts no face into the picture."""
+    for changes in ({"yaw": 175.0}, {"x": -900.0}, {"y": 5000.0}):
+        assert render(_scene(_person(attack=species, scale=5.0, **changes))).faces == ()
+
+
+def test_a_body_without_its_head_is_no_face() -> None:
+    """Somebody whose head is above the picture has no face in it."""
+    assert render(_scene(_person(y=-150.0))).faces == ()
