@@ -30,7 +30,7 @@ ROLES = ("detector", "recognizer", "liveness")
 CALIBRATION, PAIRS, LIVENESS = range(1_000_000, 1_000_160), range(1_001_000, 1_001_100), range(1_002_000, 1_002_300)
 MAX_BYTES = 1_500_000
 FMR = 1e-3
-SHARE = 0.05  # of live faces that may be taken for attacks, and of attacks of the worst species for live ones
+SHARE = 0.025  # of live faces that may be taken for attacks, and of attacks of the worst species for live ones
 
 
 def main() -> int:

@@ -171,7 +171,7 @@ def play(gate: facegate.Gate, key: facegate.VerifyKey, clock: SceneClock, timing
     with SimulatedCamera(scene(), fps=5, pixel_format=facegate.PixelFormat.NV12, seed=2) as camera:
         for _, shots in itertools.groupby(camera, key=lambda shot: shot.cue_number):
             waiting = [shot for shot in shots if shot.phase in ("look", "empty")]
-            pictures = waiting[-1:] if waiting[0].phase == "empty" else waiting[1 : TRIES + 1]
+            pictures = waiting[-1:] if waiting[0].phase == "empty" else waiting[2 : TRIES + 2]
             for shot in pictures:
                 clock.seconds = shot.time_s
                 frame = shot.frame  # rendered here: a real camera's work is not the gate's

@@ -51,10 +51,6 @@ STRANGER = SigningKey.from_seed(bytes(range(128, 160)))
 FILES = ["bundle.fgb", "device.key", "device.key.pub", "gate.json", "policy.json", "trust"]
 POLICY = Policy(fmr=1e-3)
 
-with_reference = pytest.mark.skipif(
-    not reference.BUNDLE.is_file(), reason="this installation has no reference bundle: make reference"
-)
-
 
 @pytest.fixture
 def run(capsys):
@@ -629,7 +625,6 @@ def doctor(run):
     return code, next(c for c in json.loads(out)["checks"] if c["name"] == "reference bundle")
 
 
-@with_reference
 def test_doctor_says_what_the_reference_bundle_is(run):
     """It is there, intact, and for demonstrations only."""
     code, check = doctor(run)
@@ -645,7 +640,6 @@ def test_doctor_misses_the_reference_bundle_and_goes_on(run, tmp_path, monkeypat
     assert check["advice"]
 
 
-@with_reference
 @pytest.mark.parametrize(("answer", "code", "there"), [("y\n", 0, True), ("n\n", 1, False), ("\n", 1, False)])
 def test_at_a_terminal_it_asks(tmp_path, answer, code, there):
     """It says what the reference bundle is, and takes silence for no."""
@@ -663,7 +657,6 @@ def test_at_a_terminal_it_asks(tmp_path, answer, code, there):
     assert (tmp_path / "gate").exists() == there
 
 
-@with_reference
 def test_the_reference_bundle_is_a_demonstration(run):
     """Small, signed, verified with the packaged key, complete, marked; and so is every decision of a gate with it."""
     import numpy as np  # noqa: PLC0415 - for this test only
