@@ -56,10 +56,7 @@ def onnx_path(request, reference_models) -> Callable[[str], Path]:
     def path(name: str) -> Path:
         if not name.startswith("reference/"):
             return request.getfixturevalue("shared") / "models" / name
-        path = reference_models.parent / name
-        if not path.is_file():
-            pytest.skip(f"this installation has no {name}: it is not trained yet")
-        return path
+        return reference_models.parent / name
 
     return path
 

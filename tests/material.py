@@ -64,7 +64,7 @@ def terminal(*identities: int, number: int = 0, attack: str = "", room: int = FI
                 yaw=yaw,
                 pitch=pitch,
                 roll=roll,
-                x=width * (place + 1) / (len(identities) + 1),
+                x=width * (place + 0.5) / len(identities),
                 y=0.42 * height,
                 scale=scale,
                 attack=attack,

@@ -155,4 +155,4 @@ def test_models_tell_people_from_attacks(material_of, converted, name):
         assert len(scores[kind]) >= 3
     means = {kind: sum(values) / len(values) for kind, values in scores.items()}
     live = means.pop("live")
-    assert max(means.values()) < live - 0.3, means
+    assert max(means.values()) < live - {"rendered": 0.6, "real": 0.3}[material.kind]
