@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 PLAN = Plan(epochs=60, batch=32, rate=4e-3, decay=1e-2, precise=0.15)
 SIDE = 192
+SMALL = 96  # pixels of the cuts in the first part of a training: nearly all face, and four times as many
+_FIRST = 0.6  # of a training
+_MANY = 3  # times as many small cuts in a batch
 _BUFFERS = 6
 _SWAP = (1, 0, 2, 4, 3)  # what a mirror does to the landmarks
 _LEAST_VISIBLE = 0.35  # a face of which less can be seen is neither to be found nor background
@@ -28,7 +31,9 @@ _SMALLEST = 9.0  # pixels; likewise
 _WEIGHTS = {"class": 1.0, "object": 1.0, "box": 2.0, "points": 10.0, "dense": 10.0}
 
 
-def cut(size: int, boxes: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def cut(
+    size: int, boxes: npt.NDArray[np.float32], rng: np.random.Generator, side: int = SIDE
+) -> npt.NDArray[np.float64]:
     """A random cut of a frame, as the matrix (2, 3) that takes the net's pixels to the frame's.
 
     Most show the frame as it is or nearly; others bring one of its faces to a size drawn evenly in octaves. Half are
@@ -37,17 +42,17 @@ def cut(size: int, boxes: npt.NDArray[np.float32], rng: np.random.Generator) -> 
     zoom = math.exp(rng.normal(0, 0.35))
     middle = rng.uniform(0.3, 0.7, 2) * size
     real = boxes[np.isfinite(boxes[:, 0])]
-    if len(real) and rng.random() < 0.75:  # noqa: PLR2004
+    if len(real) and rng.random() < (0.75 if side == SIDE else 0.9):
         box = real[rng.integers(len(real))]
-        side = math.sqrt(max(1.0, float((box[2] - box[0]) * (box[3] - box[1]))))
-        wanted = math.exp(rng.uniform(math.log(14), math.log(190)))
-        zoom = min(3.0, max(0.35, wanted / side))
-        middle = (box[:2] + box[2:]) / 2 + rng.uniform(-0.5, 0.5, 2) * max(0.15 * wanted, SIDE - 0.8 * wanted) / zoom
+        tall = math.sqrt(max(1.0, float((box[2] - box[0]) * (box[3] - box[1]))))
+        wanted = math.exp(rng.uniform(math.log(14), math.log(0.98 * side)))
+        zoom = min(3.0, max(0.35, wanted / tall))
+        middle = (box[:2] + box[2:]) / 2 + rng.uniform(-0.5, 0.5, 2) * max(0.15 * wanted, side - 0.8 * wanted) / zoom
     turn = rng.normal(0, 0.12) if rng.random() < 0.4 else 0.0  # noqa: PLR2004
     mirror = -1.0 if rng.random() < 0.5 else 1.0  # noqa: PLR2004
     c, s = math.cos(turn) / zoom, math.sin(turn) / zoom
     matrix = np.array([[mirror * c, -s, 0.0], [mirror * s, c, 0.0]])
-    matrix[:, 2] = middle - matrix[:, :2] @ ((SIDE - 1) / 2, (SIDE - 1) / 2)
+    matrix[:, 2] = middle - matrix[:, :2] @ ((side - 1) / 2, (side - 1) / 2)
     return matrix
 
 
@@ -68,18 +73,20 @@ def moved(
     return np.concatenate([middle - half, middle + half], 1).astype(np.float32), points.astype(np.float32)
 
 
-def batches(cache: Cache, plan: Plan, rng: np.random.Generator) -> Iterator[dict[str, npt.NDArray[Any]]]:
-    """Augmented batches without end; the pixels' memory is used again later."""
+def batches(
+    cache: Cache, plan: Plan, rng: np.random.Generator, side: int = SIDE
+) -> Iterator[dict[str, npt.NDArray[Any]]]:
+    """Augmented batches without end, of cuts of `side` pixels; the pixels' memory is used again later."""
     boxes, landmarks, facts = (cache.all(field) for field in ("boxes", "landmarks", "facts"))
-    size = min(plan.batch, len(cache))
-    side = max(cache.get("pixels", 0).shape[:2])
-    buffers = [(Batch(size, SIDE, "BGR", "black"), Batch(size, SIDE, "BGR", "mirror")) for _ in range(_BUFFERS)]
+    size = min(plan.batch * (_MANY if side == SMALL else 1), len(cache))
+    whole = max(cache.get("pixels", 0).shape[:2])
+    buffers = [(Batch(size, side, "BGR", "black"), Batch(size, side, "BGR", "mirror")) for _ in range(_BUFFERS)]
     # One of the two kinds of border a batch: what lies outside a frame is black in a letterbox, and picture elsewhere.
     noise = rng.standard_normal(1 << 20).astype(np.float32)
     for turn, numbers in enumerate(order(len(cache), size, rng)):
         black = rng.random() < 0.5  # noqa: PLR2004
         batch = buffers[turn % _BUFFERS][0 if black else 1]
-        some = [moved_frame(side, boxes[n], landmarks[n], rng) for n in numbers]
+        some = [moved_frame(whole, boxes[n], landmarks[n], rng, side) for n in numbers]
         for row, (number, (matrix, _, _)) in enumerate(zip(numbers, some, strict=True)):
             batch.put(row, cache.get("pixels", number), matrix, jitter_table(rng, 0.0, 1.0))
             if rng.random() < 0.25:  # noqa: PLR2004
@@ -90,7 +97,7 @@ def batches(cache: Cache, plan: Plan, rng: np.random.Generator) -> Iterator[dict
         new_points = np.stack([p for _, _, p in some])
         sides = np.sqrt(np.prod(np.nan_to_num(new_boxes[..., 2:] - new_boxes[..., :2]), -1))
         hidden = (facts[numbers][..., 0] < _LEAST_VISIBLE) | (sides < _SMALLEST)
-        inside = ((new_points >= 0) & (new_points <= SIDE - 1)).all(-1)
+        inside = ((new_points >= 0) & (new_points <= side - 1)).all(-1)
         yield {
             "pixels": batch.array,
             "boxes": new_boxes,
@@ -101,10 +108,14 @@ def batches(cache: Cache, plan: Plan, rng: np.random.Generator) -> Iterator[dict
 
 
 def moved_frame(
-    side: int, boxes: npt.NDArray[np.float32], landmarks: npt.NDArray[np.float32], rng: np.random.Generator
+    whole: int,
+    boxes: npt.NDArray[np.float32],
+    landmarks: npt.NDArray[np.float32],
+    rng: np.random.Generator,
+    side: int = SIDE,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """(matrix, boxes, landmarks) of a random cut."""
-    matrix = cut(side, boxes, rng)
+    matrix = cut(whole, boxes, rng, side)
     return (matrix, *moved(matrix, boxes, landmarks))
 
 
@@ -121,10 +132,11 @@ def train(
     net = net.to(memory_format=torch.channels_last)
     average = Average(net)
     optimizer = torch.optim.AdamW(grouped(net, plan.decay), lr=0.0, betas=(0.9, 0.99))
+    seen = 0
     clock = Clock(int(plan.epochs * (len(cache) // min(plan.batch, len(cache)))), plan.minutes)
     losses: list[float] = []
     parts: dict[str, list[float]] = {name: [] for name in _WEIGHTS}
-    stream = ahead(batches(cache, plan, rng))
+    stream, side = ahead(batches(cache, plan, rng, SMALL)), SMALL
     if start is not None:
         from facegate_train._resume import load  # noqa: PLC0415 - needs torch
 
@@ -133,13 +145,17 @@ def train(
         average = Average(net)
     net.train()
     while (done := clock.progress) < 1:
+        if side == SMALL and done >= _FIRST:
+            stream.close()  # type: ignore[attr-defined]
+            stream, side = ahead(batches(cache, plan, rng)), SIDE
         batch = next(stream)
+        seen += len(batch["pixels"])
         for group in optimizer.param_groups:
             group["lr"] = rate(done, plan) * (1 if start is None else 0.5)
         with torch.autocast("cpu", torch.bfloat16, enabled=done < 1 - plan.precise):
             maps = net(torch.from_numpy(batch["pixels"]).permute(0, 3, 1, 2) * PIXEL_SCALE)
         given = (torch.from_numpy(batch[name]) for name in ("boxes", "landmarks", "hidden", "weights"))
-        found = detector_loss(maps, *given, size=(SIDE, SIDE))
+        found = detector_loss(maps, *given, size=(side, side))
         loss = sum((weight * found[name] for name, weight in _WEIGHTS.items()), torch.zeros(()))
         losses.append(step(loss, optimizer, net.parameters(), clip=5.0))
         for name, value in found.items():
@@ -148,7 +164,7 @@ def train(
         clock.step += 1
         if progress and clock.step % 10 == 0:
             told = " ".join(f"{name} {np.mean(values[-50:]):.3f}" for name, values in parts.items())
-            progress(f"detector, {told}", int(1000 * clock.progress), 1000)
+            progress(f"detector, {told}, {seen} seen", int(1000 * clock.progress), 1000)
     stream.close()  # type: ignore[attr-defined]
     average.load_into(net)
     net.eval()
@@ -156,7 +172,7 @@ def train(
     facts = {
         "pictures": len(cache),
         "steps": clock.step,
-        "epochs": round(clock.step * min(plan.batch, len(cache)) / len(cache), 2),
+        "epochs": round(seen / len(cache), 2),
         "minutes": round(clock.seconds / 60, 1),
         "loss": round(float(np.mean(losses[-tail:])), 4),
         "loss_first": round(float(np.mean(losses[:tail])), 4),

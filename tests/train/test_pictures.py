@@ -253,6 +253,19 @@ def test_a_cut_moves_pixels_and_landmarks_alike(seed):
     assert np.allclose(back, (100, 97.5), atol=0.01)
 
 
+@pytest.mark.parametrize("side", [_detector.SMALL, _detector.SIDE])
+def test_most_cuts_show_a_face(side):
+    """With a face in the frame, its middle is inside three of four cuts and more, whatever their size."""
+    rng = np.random.default_rng(0)
+    boxes = np.array([[20, 200, 60, 250]], np.float32)
+    inside = 0
+    for _ in range(300):
+        moved, _ = _detector.moved(_detector.cut(320, boxes, rng, side), boxes, np.zeros((1, 5, 2), np.float32))
+        middle = (moved[0, :2] + moved[0, 2:]) / 2
+        inside += bool((middle > 0).all() and (middle < side).all())
+    assert inside > 225
+
+
 def test_detector_batches_hold_what_they_say(frames, quick):
     """Faces that are hardly visible or tiny are marked as hidden, landmarks outside weigh nothing."""
     batch = next(_detector.batches(frames, quick(_detector, 4, 12), np.random.default_rng(1)))
