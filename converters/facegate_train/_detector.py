@@ -80,8 +80,9 @@ def batches(
     boxes, landmarks, facts = (cache.all(field) for field in ("boxes", "landmarks", "facts"))
     size = min(plan.batch * (_MANY if side == SMALL else 1), len(cache))
     whole = max(cache.get("pixels", 0).shape[:2])
-    buffers = [(Batch(size, side, "BGR", "black"), Batch(size, side, "BGR", "mirror")) for _ in range(_BUFFERS)]
-    # One of the two kinds of border a batch: what lies outside a frame is black in a letterbox, and picture elsewhere.
+    buffers = [(Batch(size, side, "BGR", "black"), Batch(size, side, "BGR", "nearest")) for _ in range(_BUFFERS)]
+    # One of the two kinds of border a batch. Never the mirror image: it shows whole faces that no label knows of, and
+    # teaches that they are background.
     noise = rng.standard_normal(1 << 20).astype(np.float32)
     for turn, numbers in enumerate(order(len(cache), size, rng)):
         black = rng.random() < 0.5  # noqa: PLR2004
