@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facegate_edge.errors import FacegateError
+from facegate_train.errors import FiguresError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +23,17 @@ if TYPE_CHECKING:
 ROLES = ("detector", "recognizer", "liveness")
 
 
+class _Number(click.FloatRange):
+    """A range that a float's "nan", which is in no order, does not slip into."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """See click."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number.", param, ctx)
+        return number
+
+
 _PATH = click.Path(path_type=Path)
 _COMMON = (
     click.option("-o", "--output", type=_PATH, default=Path("reference"), help="Folder of the models and their cards."),
@@ -28,7 +41,7 @@ _COMMON = (
     click.option("--stale-cache", is_flag=True, help="Take pictures of another version of the renderer as they are."),
     click.option("--workers", type=click.IntRange(1, 64), default=2, help="Processes that render."),
     click.option("--threads", type=click.IntRange(1, 64), default=2, help="For training."),
-    click.option("--share", type=click.FloatRange(0.0005, 1.0), default=1.0, help="Of the pictures, for a trial."),
+    click.option("--share", type=_Number(0.0005, 1.0), default=1.0, help="Of the pictures, for a trial."),
 )
 
 
@@ -40,8 +53,8 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _training(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--minutes", type=click.FloatRange(0.05), help="Training ends by then, the schedule with it."),
-        click.option("--epochs", type=click.FloatRange(0.01), help="Passes over the pictures."),
+        click.option("--minutes", type=_Number(0.05), help="Training ends by then, the schedule with it."),
+        click.option("--epochs", type=_Number(0.01), help="Passes over the pictures."),
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
     ):
         command = option(command)
@@ -117,7 +130,23 @@ def cards(folder: Path) -> None:
     """Write the model cards of FOLDER again, from its figures.json."""
     from facegate_train._card import write_cards  # noqa: PLC0415
 
-    write_cards(json.loads((folder / "figures.json").read_text(encoding="utf-8")), folder)
+    write_cards(_figures(folder / "figures.json"), folder)
+
+
+def _figures(path: Path) -> dict[str, Any]:
+    """What was measured before.
+
+    Raises:
+        FiguresError: the file is absent or no figures are in it.
+    """
+    hint = f"measure the models again: python -m facegate_train evaluate -o {path.parent}"
+    try:
+        figures = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise FiguresError(f"{path} cannot be read", hint=hint) from error
+    if not isinstance(figures, dict) or not isinstance(figures.get("models"), dict):
+        raise FiguresError(f"{path} holds no figures", hint=hint)
+    return figures
 
 
 def _setup(given: dict[str, Any]) -> Any:
@@ -182,8 +211,11 @@ def _command(role: str, given: dict[str, Any]) -> str:
     if given["share"] != 1:
         options["share"] = given["share"]
     start = [f"--start {given['start'].name}"] if given.get("start") else []
-    told = [f"--{name} {value:g}" for name, value in options.items()]
-    return " ".join([f"python -m facegate_train {role}", *start, *told])
+    told = [
+        f"--{name} {value:g}" if isinstance(value, float) else f"--{name} {value}" for name, value in options.items()
+    ]
+    stale = ["--stale-cache"] if given["stale_cache"] else []
+    return " ".join([f"python -m facegate_train {role}", *start, *told, *stale])
 
 
 def _evaluate(given: dict[str, Any], roles: tuple[str, ...]) -> dict[str, Any]:
@@ -193,12 +225,16 @@ def _evaluate(given: dict[str, Any], roles: tuple[str, ...]) -> dict[str, Any]:
 
     setup = _setup(given)
     path: Path = given["output"] / "figures.json"
+    # Models that are not measured now keep their figures; whether they can is asked before the work, not after it.
+    before = _figures(path) if path.is_file() else {"models": {}, "share": setup.share}
+    if before.get("share") != setup.share:
+        raise FiguresError(
+            f"{path} was measured on another share of the pictures",
+            hint="measure into another folder (-o), or remove that file",
+        )
     with _progress() as progress:
         figures = measure(setup, roles, progress=progress)
-    if path.is_file():
-        # Models that were not measured now keep their figures.
-        before = json.loads(path.read_text(encoding="utf-8"))
-        figures["models"] = before.get("models", {}) | figures["models"]
+    figures["models"] = before["models"] | figures["models"]
     write_file(path, [(json.dumps(figures, indent=1, sort_keys=True) + "\n").encode()])
     write_cards(figures, given["output"])
     click.echo(summary(figures), err=True)

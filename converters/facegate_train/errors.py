@@ -9,6 +9,7 @@ __all__ = [
     "CacheFullError",
     "DivergedError",
     "EvidenceError",
+    "FiguresError",
     "MissingExtraError",
     "StaleCacheError",
     "TrainError",
@@ -45,3 +46,7 @@ class DivergedError(TrainError, ArithmeticError):
 
 class EvidenceError(TrainError, ValueError):
     """Too few pictures or comparisons for the figure that was asked for."""
+
+
+class FiguresError(TrainError, ValueError):
+    """The file with the figures of a folder's models is absent, damaged or of a trial."""
