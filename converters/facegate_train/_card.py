@@ -30,7 +30,7 @@ _ABOUT = {
         "YuNet's outputs (class, objectness, box and five landmarks at strides 8, 16 and 32; one anchor a cell), on plain "
         "3x3 convolutions with batch normalisation and ReLU, and a small feature pyramid. Input BGR, pixels 0..255.",
         "Class and objectness by quality focal loss, boxes by EIoU, landmarks by wing loss over the face's size. Faces are "
-        "assigned to cells by size and place. Random cuts (of 96x96 about faces at first, then of 192x192), mirror, turn, zoom, color and noise.",
+        "assigned to cells by size and place. Random cuts, mirror, turn, zoom, color and noise.",
     ),
     "recognizer": (
         "Turns a face, aligned to 112x112 by five landmarks, into 128 values whose direction tells people apart.",
@@ -105,7 +105,8 @@ def _data(role: str, training: dict[str, Any]) -> str:
             f"{_percent(recipe['empty'])} show none, {_percent(recipe['turned'])} show the back of a head, and "
             f"{_percent(recipe['attacks'])} have presentation attacks among the faces. The scores were shifted so that on "
             f"{training['calibration']['frames']:,} face-free frames of the validation split the runtime's default threshold "
-            f"of 0.7 gives a false face in {_percent(training['calibration']['rate'])} of them."
+            f"of 0.7 gives a false face in {_percent(training['calibration']['rate'])} of them. It was trained on cuts of "
+            f"{' and then '.join(f'{side}x{side}' for side in training['cuts'])} pixels."
         )
     if role == "recognizer":
         return (

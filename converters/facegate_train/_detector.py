@@ -171,6 +171,7 @@ def train(
     net.eval()
     tail = min(100, len(losses))
     facts = {
+        "cuts": [SMALL, SIDE],
         "pictures": len(cache),
         "steps": clock.step,
         "epochs": round(seen / len(cache), 2),

@@ -167,7 +167,7 @@ def figures():
     liveness = _figures.liveness(live, species, ("print", "replay"), 0.5)
     training = {
         "parameters": 1, "command": "python -m facegate_train x", "minutes": 1, "epochs": 1, "pictures": 1234,
-        "renderer": "abc", "identities": 9, "calibration": {"frames": 800, "rate": 0.005},
+        "renderer": "abc", "identities": 9, "cuts": [96, 192], "calibration": {"frames": 800, "rate": 0.005},
         "recipe": {"width": 320, "height": 320, "empty": 0.1, "turned": 0.2, "attacks": 0.1, "occlusion": 0.1},
     }  # fmt: skip
     facts = {"bytes": 1, "partitions": 1, "parity": {}}
