@@ -1,0 +1,1 @@
+"""Where decisions go when they leave the device."""

@@ -1,0 +1,1 @@
+"""What a gate keeps: one SQLite file, sealed templates, the audit log, the outbox."""
