@@ -88,9 +88,10 @@ bench: $(VENV)/dev
 	MODELS='$(or $(MODELS),../shared/models)' FACES='$(or $(FACES),../shared/faces)' $(BIN)/python tests/benchmarks/bench_pipeline.py
 	MODELS='$(or $(MODELS),../shared/models)' FACES='$(or $(FACES),../shared/faces)' $(BIN)/python tests/benchmarks/accuracy.py
 
-# The models are committed: this is how they were made. TRAIN_FLAGS='--share 0.01 --minutes 1' is a trial of some minutes.
+# The models are committed: this is how they were made. TRAIN_FLAGS='--share 0.01 --minutes 1' is a trial of some minutes. A torch that
+# is there already is used: a build for CPUs alone (PIP_EXTRA_INDEX_URL) saves gigabytes.
 train: $(VENV)/dev
-	$(BIN)/pip install --quiet --progress-bar off --extra-index-url https://download.pytorch.org/whl/cpu "$$(echo dist/facegate-*.whl)[train]"
+	$(BIN)/pip install --quiet --progress-bar off "$$(echo dist/facegate-*.whl)[train]"
 	$(BIN)/python -m facegate_train all --output converters/facegate_convert/reference $(TRAIN_FLAGS)
 
 clean:
