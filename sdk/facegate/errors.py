@@ -8,17 +8,26 @@ from facegate_edge.errors import FacegateError
 
 __all__ = [
     "CommandUnavailableError",
+    "ConsentExpiredError",
     "ConsentMissingError",
+    "ConsentPurposeError",
+    "CredentialError",
     "DecisionError",
     "DecisionSchemaError",
     "DecisionSignatureError",
+    "DeclarationError",
     "EnrollError",
     "GateClosedError",
     "GateExistsError",
     "GateFolderError",
     "GateWriteError",
+    "GroupError",
+    "GuardianConsentError",
+    "ListError",
     "PolicyError",
+    "ProhibitedPurposeError",
     "ScriptError",
+    "SettingError",
     "SubjectError",
 ]
 __all__ += _edge.__all__
@@ -80,3 +89,45 @@ class CommandUnavailableError(FacegateError, ImportError):
     """A command's packages are not installed."""
 
     exit_code = 5
+
+
+class ConsentExpiredError(ConsentMissingError):
+    """The record of consent is there, and does not count today: it has run out, or is dated in the future."""
+
+
+class ConsentPurposeError(ConsentMissingError):
+    """Consent was given for another purpose than the gate's, or rests on a basis that this gate cannot use."""
+
+
+class GuardianConsentError(ConsentMissingError):
+    """A minor without the consent of a guardian. What the gate had of them is erased already."""
+
+
+class DeclarationError(FacegateError, ValueError):
+    """A declaration of intended use is missing, incomplete, or not the one that the gate was made with."""
+
+
+class ProhibitedPurposeError(DeclarationError):
+    """The codes of conduct prohibit the declared purpose. `rule` names which rule."""
+
+    def __init__(self, message: str, *, rule: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.rule = rule
+
+
+class CredentialError(FacegateError, PermissionError):
+    """A credential is missing, malformed, not kept from others, or may not be revoked."""
+
+    exit_code = 4
+
+
+class GroupError(FacegateError, ValueError):
+    """There is no such group, there is one already, or its name cannot be one."""
+
+
+class ListError(FacegateError, ValueError):
+    """There is no such face list, there is one already, or its name cannot be one."""
+
+
+class SettingError(FacegateError, ValueError):
+    """There is no such setting, or it cannot have that value."""
