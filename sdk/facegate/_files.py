@@ -1,0 +1,36 @@
+"""Files that a gate is made of, created whole and with their final mode."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+__all__ = ["sync_folder", "write_new"]
+
+
+def write_new(path: Path, pieces: Iterable[bytes | memoryview], mode: int = 0o644) -> None:
+    """Create a file that was not there, with its mode from the first byte on, and put it on the disk.
+
+    Whatever the umask: a file that anybody may write is not trusted again.
+
+    Raises:
+        OSError: it exists, or cannot be written. A part of it may be left, for the caller to remove.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.writelines(pieces)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's entries on the disk. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
