@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-__all__ = ["KEY_ID_LENGTH", "SigningKey", "TrustStore", "VerifyKey", "b64url_decode", "b64url_encode"]
+__all__ = [
+    "KEY_ID_LENGTH",
+    "SigningKey",
+    "TrustStore",
+    "VerifyKey",
+    "b64url_decode",
+    "b64url_encode",
+    "read_key_file",
+    "write_key_file",
+]
 
 KEY_ID_LENGTH = 16  # hex digits: 64 bits name a key; they do not authenticate it, the signature does
 _MAX_KEY_FILE = 64 * 1024
@@ -111,7 +120,7 @@ class VerifyKey:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> VerifyKey:
         """Read a public key's file. Raises KeyFileError, KeyTypeError, KeyPermissionError if anybody may replace it."""
-        data, mode = _read(Path(path))
+        data, mode = read_key_file(Path(path))
         if mode & stat.S_IWOTH:
             raise KeyPermissionError(
                 f"{path} can be changed by every user of this machine", hint=f"run: chmod o-w {path}"
@@ -126,7 +135,7 @@ class VerifyKey:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the key as PEM, mode 0644. Raises KeyExistsError, KeyWriteError."""
-        _write_new(Path(path), self.to_pem(), 0o644)
+        write_key_file(Path(path), self.to_pem(), 0o644)
 
     def verify(self, signature: bytes, data: bytes | memoryview) -> None:
         """Return if `signature` is this key's over `data`. Raises InvalidSignatureError."""
@@ -227,7 +236,7 @@ class SigningKey:
             KeyPermissionError: anybody but the owner may read or write it.
             KeyFileError, KeyTypeError, KeyPassphraseError: see `from_pem`.
         """
-        data, mode = _read(Path(path))
+        data, mode = read_key_file(Path(path))
         if mode & 0o077:
             raise KeyPermissionError(
                 f"the private key {path} can be read or changed by other users (mode {mode & 0o777:04o})",
@@ -257,7 +266,7 @@ class SigningKey:
 
     def save(self, path: str | os.PathLike[str], passphrase: str | bytes | None = None) -> None:
         """Write the key as PEM PKCS#8, mode 0600 from its first byte. Raises KeyExistsError, KeyWriteError."""
-        _write_new(Path(path), self.to_pem(passphrase), 0o600)
+        write_key_file(Path(path), self.to_pem(passphrase), 0o600)
 
     def sign(self, data: bytes) -> bytes:
         """The 64-byte Ed25519 signature over `data`."""
@@ -343,7 +352,7 @@ def _refuse_type(source: str) -> NoReturn:
     raise KeyTypeError(f"{source} is not an Ed25519 key", hint="`facegate keys new` makes one")
 
 
-def _read(path: Path) -> tuple[bytes, int]:
+def read_key_file(path: Path) -> tuple[bytes, int]:
     """A small regular file's bytes and mode, both of one open descriptor."""
     try:
         # O_NONBLOCK: a named pipe in place of a key must be refused, not waited for.
@@ -366,7 +375,7 @@ def _read(path: Path) -> tuple[bytes, int]:
     return data, mode
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
+def write_key_file(path: Path, data: bytes, mode: int) -> None:
     """Create a file with its final mode, or leave nothing."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)

@@ -418,14 +418,14 @@ def test_keys_new_and_show(run, tmp_path):
 @pytest.mark.parametrize("failing", ["", ".pub"])
 def test_keys_new_leaves_nothing_half_done(run, tmp_path, monkeypatch, failing):
     """Where there is no room for one half of the pair, neither is left, and the environment is to blame (5)."""
-    write = _keys._write_new
+    write = _keys.write_key_file
 
     def full(path, data, mode):
         if path.suffix == failing:
             raise _keys._not_written(path, OSError(errno.ENOSPC, "No space left on device"))
         write(path, data, mode)
 
-    monkeypatch.setattr(_keys, "_write_new", full)
+    monkeypatch.setattr(_keys, "write_key_file", full)
     code, _, err = run("keys", "new", "-o", "k", "--no-passphrase")
     assert code == 5
     assert "No space left" in err
