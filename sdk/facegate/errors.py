@@ -7,6 +7,15 @@ from facegate_edge.errors import *  # noqa: F403 - one place to catch from
 from facegate_edge.errors import FacegateError
 
 __all__ = [
+    "AuditEntryError",
+    "AuditError",
+    "AuditRetentionError",
+    "AuditTamperedError",
+    "BackupError",
+    "BackupFormatError",
+    "BackupKeyError",
+    "BackupTamperedError",
+    "BackupWriteError",
     "CommandUnavailableError",
     "ConsentExpiredError",
     "ConsentMissingError",
@@ -20,15 +29,35 @@ __all__ = [
     "GateClosedError",
     "GateExistsError",
     "GateFolderError",
+    "GateInUseError",
     "GateWriteError",
     "GroupError",
     "GuardianConsentError",
     "ListError",
+    "OutboxError",
+    "OutboxTamperedError",
     "PolicyError",
     "ProhibitedPurposeError",
     "ScriptError",
+    "SealError",
+    "SealKeyError",
+    "SealKeyMissingError",
     "SettingError",
+    "SinkClosedError",
+    "SinkError",
+    "SinkRefusedError",
+    "SinkSetupError",
+    "StoreConflictError",
+    "StoreCorruptError",
+    "StoreError",
+    "StoreExistsError",
+    "StoreFullError",
+    "StoreMissingError",
+    "StoreTamperedError",
+    "StoreVersionError",
+    "StoreWriteError",
     "SubjectError",
+    "WipeError",
 ]
 __all__ += _edge.__all__
 
@@ -131,3 +160,103 @@ class ListError(FacegateError, ValueError):
 
 class SettingError(FacegateError, ValueError):
     """There is no such setting, or it cannot have that value."""
+
+
+class BackupError(FacegateError, ValueError):
+    """Base of everything that can be wrong with a backup."""
+
+
+class BackupFormatError(BackupError):
+    """A file is no backup, is cut short, or holds what none has."""
+
+
+class BackupKeyError(BackupError):
+    """A backup is locked for another recovery key, or with another passphrase."""
+
+    exit_code = 4
+
+
+class BackupTamperedError(BackupError):
+    """A backup was changed after it was made, or made by another device than is expected."""
+
+    exit_code = 4
+
+
+class BackupWriteError(BackupError):
+    """A backup cannot be written: no space, no permission. Nothing half-written is left behind."""
+
+    exit_code = 5
+
+
+class WipeError(FacegateError, OSError):
+    """A gate cannot be wiped, or not all of it: the message names what is left."""
+
+    exit_code = 5
+
+
+class StoreError(FacegateError, RuntimeError):
+    """Base of everything that can be wrong with a gate's store. No message holds a row's content."""
+
+
+class StoreMissingError(StoreError, FileNotFoundError):
+    """There is no store where one was to be opened."""
+
+
+class StoreExistsError(StoreError, FileExistsError):
+    """Where a store was to be made there is one already."""
+
+
+class StoreVersionError(StoreError):
+    """The store was written by a newer version of Facegate."""
+
+
+class StoreCorruptError(StoreError):
+    """The store's file is damaged, or is none."""
+
+    exit_code = 4
+
+
+class StoreTamperedError(StoreError):
+    """The store's rows are not those that the gate wrote last: changed, removed, brought back or exchanged."""
+
+    exit_code = 4
+
+
+class StoreConflictError(StoreError, ValueError):
+    """What was to be written contradicts what is there: a name is taken, or something refers to what was to go."""
+
+
+class StoreFullError(StoreError):
+    """There is no room for what was to be written. Nothing of it was."""
+
+    exit_code = 5
+
+
+class StoreWriteError(StoreError):
+    """The store cannot be written or read: no permission, a read-only file system, an I/O error."""
+
+    exit_code = 5
+
+
+class GateInUseError(StoreError):
+    """Another process has the gate open."""
+
+    exit_code = 5
+
+
+class SealKeyMissingError(StoreError):
+    """The sealing key's provider has no key."""
+
+    exit_code = 5
+
+
+class SealKeyError(StoreError):
+    """The sealing key is not the one that this store was sealed with, or is none."""
+
+    exit_code = 4
+
+
+class SealError(StoreError):
+    """What was sealed does not open: it was changed, or belongs to another row."""
+
+    exit_code = 4
