@@ -260,3 +260,59 @@ class SealError(StoreError):
     """What was sealed does not open: it was changed, or belongs to another row."""
 
     exit_code = 4
+
+
+class AuditError(FacegateError):
+    """Base of everything that can be wrong with the audit log."""
+
+
+class AuditEntryError(AuditError, ValueError):
+    """An entry holds what the audit log does not take. The message names the field, never its value."""
+
+
+class AuditTamperedError(AuditError):
+    """The audit log is not as the device signed it: edited, shortened, or replaced."""
+
+    exit_code = 4
+
+
+class AuditRetentionError(AuditError, ValueError):
+    """Entries were to be purged that are too young for it."""
+
+
+class OutboxError(FacegateError):
+    """Base of everything that can be wrong with the outbox."""
+
+
+class OutboxTamperedError(OutboxError):
+    """A decision that waits in the outbox is not as the device signed it. Nothing after it is delivered."""
+
+    exit_code = 4
+
+
+class SinkError(FacegateError, OSError):
+    """A sink did not take a decision. It stays in the outbox and is sent again.
+
+    Attributes:
+        retry_after: seconds that the other side asks to wait, or None.
+    """
+
+    exit_code = 5
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class SinkRefusedError(SinkError):
+    """The other side answered, and will not take decisions from this device until somebody changes something."""
+
+
+class SinkClosedError(SinkError):
+    """The reader of a stream has gone."""
+
+    exit_code = 141
+
+
+class SinkSetupError(FacegateError, ValueError):
+    """A sink cannot be used as it was set up: its address, its secret, its certificates, its file."""
