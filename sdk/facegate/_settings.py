@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SETTINGS", "Setting", "read_setting", "read_settings", "write_setting"]
 
+PEOPLE_PRESETS = ("bipa", "cubi", "custom")
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -51,6 +53,18 @@ class Setting:
 SETTINGS: dict[str, Setting] = {
     "ask_age": Setting(False, "enrolling must say whether the person is a minor"),
     "age_limit": Setting(14, "who is younger than this many years is a minor", (1, 21)),
+    # How long each class of data is kept, see _retention.
+    "captured_seconds": Setting(300, "a detected face is kept in memory for this long", (1, 86_400)),
+    "people_preset": Setting(
+        "custom", "people are erased this long after their last use: bipa 3 years, cubi 1 year", choices=PEOPLE_PRESETS
+    ),
+    "people_days": Setting(365, "people are erased this many days after their last use (preset custom)", (1, 3653)),
+    "audit_days": Setting(365, "audit entries are kept for this many days: at least 6 months", (184, 3653)),
+    "delivered_days": Setting(30, "delivered decisions are kept for this many days", (1, 3653)),
+    "reports_days": Setting(365, "problem reports are kept for this many days", (1, 3653)),
+    "requests_days": Setting(1096, "closed requests of people are kept for this many days", (184, 3653)),
+    "request_due_days": Setting(30, "a person's request is due after this many days", (1, 90)),
+    "clock_gap_days": Setting(45, "the device may be off for this many days before its clock is doubted", (1, 366)),
 }
 
 
