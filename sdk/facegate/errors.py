@@ -16,6 +16,7 @@ __all__ = [
     "BackupKeyError",
     "BackupTamperedError",
     "BackupWriteError",
+    "CertificateError",
     "CommandUnavailableError",
     "ConsentExpiredError",
     "ConsentMissingError",
@@ -26,6 +27,7 @@ __all__ = [
     "DecisionSignatureError",
     "DeclarationError",
     "EnrollError",
+    "ExportError",
     "GateClosedError",
     "GateExistsError",
     "GateFolderError",
@@ -38,6 +40,9 @@ __all__ = [
     "OutboxTamperedError",
     "PolicyError",
     "ProhibitedPurposeError",
+    "ReportError",
+    "RequestError",
+    "ReviewError",
     "ScriptError",
     "SealError",
     "SealKeyError",
@@ -57,6 +62,7 @@ __all__ = [
     "StoreVersionError",
     "StoreWriteError",
     "SubjectError",
+    "UnknownDecisionError",
     "WipeError",
 ]
 __all__ += _edge.__all__
@@ -316,3 +322,31 @@ class SinkClosedError(SinkError):
 
 class SinkSetupError(FacegateError, ValueError):
     """A sink cannot be used as it was set up: its address, its secret, its certificates, its file."""
+
+
+class RequestError(FacegateError, ValueError):
+    """A request of a person is not known, closed already, about somebody else, or was not recorded as it must be."""
+
+
+class CertificateError(FacegateError, ValueError):
+    """An erasure certificate is malformed, was not signed by a key that counts, or is about somebody else."""
+
+    exit_code = 4
+
+
+class UnknownDecisionError(FacegateError, LookupError):
+    """The gate has no decision of that id, or not any more."""
+
+
+class ReviewError(FacegateError, ValueError):
+    """A decision does not wait for anybody's verdict, or the verdict cannot be one."""
+
+
+class ReportError(FacegateError, ValueError):
+    """A problem report is not known, or holds what none may hold."""
+
+
+class ExportError(FacegateError, OSError):
+    """A file for a person or a report cannot be written. Nothing of it is left behind."""
+
+    exit_code = 5
