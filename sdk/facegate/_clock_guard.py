@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Literal, get_args
 
-from facegate import errors
 from facegate._clock import boot_of
+from facegate.errors import StoreCorruptError
 
 if TYPE_CHECKING:
     from facegate._clock import Clock
@@ -212,5 +212,5 @@ def _to_time(ms: int) -> datetime:
     return _EPOCH + ms * _MILLISECOND
 
 
-def _corrupt() -> errors.StoreCorruptError:
-    return errors.StoreCorruptError("what the store remembers of the clock is not readable", hint="restore a backup")
+def _corrupt() -> StoreCorruptError:
+    return StoreCorruptError("what the store remembers of the clock is not readable", hint="restore a backup")
