@@ -120,7 +120,9 @@ def enroll(gate: facegate.Gate, clock: SceneClock) -> None:
         "This kiosk recognizes me for the length of the demonstration and forgets me then.",
         purpose="demonstration",
         legal_basis="demonstration",
+        text_version="1",
         given_at=clock.now(),
+        taken_by="kiosk",
     )
     script = Script(tuple(Cue((Visitor(seed),), approach=0, look=1.5, leave=0) for seed in PEOPLE), background=5)
     with SimulatedCamera(script, fps=2, pixel_format=facegate.PixelFormat.NV12, seed=1) as camera:

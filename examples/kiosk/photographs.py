@@ -137,7 +137,9 @@ def decide(
         "Photographs of a public collection, compared in memory.",
         purpose="demonstration",
         legal_basis="demonstration",
+        text_version="1",
         given_at=datetime.now(timezone.utc),
+        taken_by="examples",
     )
     decisions, sent = [], []
     with (

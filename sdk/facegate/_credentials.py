@@ -1,8 +1,8 @@
 """Credentials: a random token opens one role of one gate.
 
 The gate keeps the SHA-256 of each token. A slow hash, as passwords need, would add nothing: a token has 256 random
-bits, and nobody guesses one. A token is in a file of mode 0600, in the environment or typed at a prompt; never on a command
-line, where every user of the machine can read it.
+bits, and nobody guesses one. A token is in a file of mode 0600, in the environment or typed at a prompt; never on a
+command line, where every user of the machine can read it.
 """
 
 from __future__ import annotations

@@ -131,7 +131,14 @@ def pipeline() -> FakePipeline:
 @pytest.fixture
 def consent(clock) -> Consent:
     """A valid consent."""
-    return Consent.to_text("I agree.", purpose="entrance", legal_basis="explicit_consent", given_at=clock.now())
+    return Consent.to_text(
+        "I agree.",
+        purpose="entrance",
+        legal_basis="explicit_consent",
+        text_version="entrance-1",
+        given_at=clock.now(),
+        taken_by="reception",
+    )
 
 
 @pytest.fixture(scope="session")

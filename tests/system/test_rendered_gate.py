@@ -39,7 +39,9 @@ def agreed():
     """The record of a consent."""
     text = "A rendered person agrees to be compared."
     now = datetime.now(timezone.utc)
-    return Consent.to_text(text, purpose="tests", legal_basis="demonstration", given_at=now)
+    return Consent.to_text(
+        text, purpose="demonstration", legal_basis="demonstration", text_version="1", given_at=now, taken_by="tests"
+    )
 
 
 @pytest.fixture(scope="module")

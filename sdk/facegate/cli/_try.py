@@ -118,7 +118,9 @@ def _photographs(path: Path) -> list[Path]:
 
 def _enroll(output: Output, gate: Gate, name: str, files: list[Path]) -> EnrollResult:
     now = datetime.now(timezone.utc)
-    consent = Consent.to_text(_TEXT, purpose="trying Facegate", legal_basis="demonstration", given_at=now)
+    consent = Consent.to_text(
+        _TEXT, purpose="demonstration", legal_basis="demonstration", text_version="1", given_at=now, taken_by="operator"
+    )
     result = gate.enroll(name, [load_image(file) for file in files], consent)
     for file, reason in zip(files, result.frames, strict=True):
         if reason is not None:
