@@ -43,6 +43,7 @@ __all__ = [
     "ReportError",
     "RequestError",
     "ReviewError",
+    "RoleError",
     "ScriptError",
     "SealError",
     "SealKeyError",
@@ -152,6 +153,12 @@ class ProhibitedPurposeError(DeclarationError):
 
 class CredentialError(FacegateError, PermissionError):
     """A credential is missing, malformed, not kept from others, or may not be revoked."""
+
+    exit_code = 4
+
+
+class RoleError(FacegateError, PermissionError):
+    """A credential does not open the role that was asked for, or too many wrong ones were tried."""
 
     exit_code = 4
 
