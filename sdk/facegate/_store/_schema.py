@@ -35,8 +35,7 @@ CREATE TABLE state (
     key_check BLOB NOT NULL,        -- a sealed constant: a wrong key is known before anything else is opened
     rotation_id TEXT NOT NULL,      -- of the secret rotation of the template space
     rotation BLOB NOT NULL,         -- the rotation, sealed
-    tally BLOB NOT NULL,            -- 32 bytes, see _tally
-    tally_mac BLOB NOT NULL,
+    tally BLOB NOT NULL,            -- 32 bytes: the mark of the protected rows and of this row, see _tally
     sequence INTEGER NOT NULL,      -- of the last decision
     clock BLOB NOT NULL             -- JSON, see _clock_guard
 ) STRICT;
