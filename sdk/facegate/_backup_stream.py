@@ -5,9 +5,9 @@ r"""A backup's file: a header that anybody may read, and an encrypted, signed pa
     payload     chunks of 64 KiB, each AES-256-GCM with its 16-byte tag; the last is shorter or marked as the last
 
 The payload's key is HKDF-SHA256 of the random file key (see `_recovery`) with the hash of everything before the
-payload: a changed header opens nothing. A chunk's nonce is its number (11 bytes) and whether it is the last (1 byte), which is
-the STREAM construction of Hoang, Reyhanitabar, Rogaway and Vizár (2015): chunks cannot be dropped, repeated, exchanged
-or cut off.
+payload: a changed header opens nothing. A chunk's nonce is its number (11 bytes) and whether it is the last (1 byte),
+which is the STREAM construction of Hoang, Reyhanitabar, Rogaway and Vizár (2015): chunks cannot be dropped, repeated,
+exchanged or cut off.
 
 In the payload there are entries, and at the end the maker's signature:
 
