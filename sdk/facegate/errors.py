@@ -17,6 +17,7 @@ __all__ = [
     "BackupTamperedError",
     "BackupWriteError",
     "CertificateError",
+    "CapturedFaceError",
     "CommandUnavailableError",
     "ConsentExpiredError",
     "ConsentMissingError",
@@ -87,6 +88,14 @@ class EnrollError(FacegateError, ValueError):
 
 class GateClosedError(FacegateError, RuntimeError):
     """A gate was used after it was closed."""
+
+
+class TrialRefusedError(FacegateError, PermissionError):
+    """A search that gives no decision is refused: the gate is locked out, or was asked too often."""
+
+
+class CapturedFaceError(FacegateError, LookupError):
+    """No captured face of that id is held: it never was, or its time is over."""
 
 
 class GateFolderError(FacegateError, ValueError):
