@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Policy"]
 
+_COUNTS = ("max_attempts", "max_trials_per_minute")
+_MAX_COUNT = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -34,6 +37,7 @@ class Policy:
         max_attempts: failed trials in a row before trials are locked out; 0 never locks out.
         lockout_seconds: how long the first lock-out lasts. Every further failed trial locks out for twice as long.
         max_lockout_seconds: where the doubling ends.
+        max_trials_per_minute: how often the gate may be asked in any 60 seconds, by everybody together; 0 is no limit.
 
     Raises:
         PolicyError: a value is out of range, or liveness is required without its two limits.
@@ -49,6 +53,7 @@ class Policy:
     max_attempts: int = 5
     lockout_seconds: float = 30.0
     max_lockout_seconds: float = 3600.0
+    max_trials_per_minute: int = 60
 
     def __post_init__(self) -> None:
         """Refuse rules that cannot be meant."""
@@ -62,7 +67,9 @@ class Policy:
         _require(all(map(_is_number, dataclasses.asdict(self.quality).values())), "quality limits must be numbers")
         _require(0 < self.fmr < 1, "fmr must be between 0 and 1")
         _require(self.threshold is None or -1 <= self.threshold <= 1, "threshold must be -1 to 1")
-        _require(type(self.max_attempts) is int and self.max_attempts >= 0, "max_attempts must be 0 or more")
+        for name in _COUNTS:
+            value = getattr(self, name)
+            _require(type(value) is int and 0 <= value <= _MAX_COUNT, f"{name} must be 0 to {_MAX_COUNT}")
         durations = 0 < self.lockout_seconds <= self.max_lockout_seconds
         _require(durations, "lockout_seconds must be above 0 and at most max_lockout_seconds")
         if self.require_liveness or self.live_at is not None or self.spoof_at is not None:
@@ -124,10 +131,10 @@ class Policy:
 
 
 def _spelled(rules: dict[str, Any]) -> dict[str, Any]:
-    """The rules with 30 and 30.0 spelled alike; `max_attempts` alone is a whole number."""
+    """The rules with 30 and 30.0 spelled alike; counts alone are whole numbers."""
     spelled = {}
     for name, value in rules.items():
-        number = type(value) is int and name != "max_attempts"
+        number = type(value) is int and name not in _COUNTS
         spelled[name] = _spelled(value) if isinstance(value, dict) else float(value) if number else value
     return spelled
 

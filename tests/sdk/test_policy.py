@@ -66,6 +66,10 @@ def test_a_rate_that_was_not_measured_is_refused(make_manifest):
         {"threshold": float("nan")},
         {"max_attempts": -1},
         {"max_attempts": 2.5},
+        {"max_trials_per_minute": -1},
+        {"max_trials_per_minute": 60.0},
+        {"max_trials_per_minute": True},
+        {"max_trials_per_minute": 10_001},
         {"lockout_seconds": 0},
         {"lockout_seconds": float("inf")},
         {"lockout_seconds": 100, "max_lockout_seconds": 50},
@@ -96,6 +100,7 @@ def test_equal_rules_have_equal_ids():
         {"max_attempts": 4},
         {"lockout_seconds": 31.0},
         {"max_lockout_seconds": 60.0},
+        {"max_trials_per_minute": 0},
     ]
     ids = {Policy(**c).id for c in changes} | {Policy().id}
     assert len(ids) == len(changes) + 1
