@@ -64,6 +64,7 @@ __all__ = [
     "StoreVersionError",
     "StoreWriteError",
     "SubjectError",
+    "TrialRefusedError",
     "UnknownDecisionError",
     "WipeError",
 ]
