@@ -1,0 +1,235 @@
+"""For how long a gate keeps what, and the sweeper that erases what has been kept long enough.
+
+    captured faces      setting captured_seconds, 5 minutes, 24 hours at most; in memory only, `_captured` wipes them.
+                        What a liveness check said is kept nowhere else
+    people              setting people_preset / people_days after their last match, or after they were enrolled
+    templates           until the person's latest consent expires; only that they were enrolled is remembered then
+    audit entries       setting audit_days, 184 at least
+    delivered decisions setting delivered_days; one that waits in the outbox or for a person's verdict stays
+    problem reports     setting reports_days
+    closed requests     setting requests_days
+
+What has expired counts no more from that moment on, whether it was swept or not (`GateCore.refusal`). Days are counted
+by the time that the gate believes (`_clock_guard`); while the clock is suspect nothing is erased.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from facegate._decision import format_time
+from facegate._settings import read_settings
+
+if TYPE_CHECKING:
+    from facegate._clock_guard import Suspicion
+    from facegate._core import GateCore, Work
+    from facegate._store._database import Database
+
+__all__ = ["PRESET_DAYS", "Retention", "SweepReport", "sweep"]
+
+# Illinois' BIPA, 740 ILCS 14/15(a): three years after the last interaction. Texas' CUBI, Bus. & Com. Code 503.001(c)(3):
+# the first anniversary of the purpose's end. Both ask for less if the purpose has ended: then erase the person.
+PRESET_DAYS = {"bipa": 3 * 365, "cubi": 365}
+
+DAY_MS = 86_400_000
+_BATCH = 200  # people in one transaction: others wait for its end
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+_UNUSED = "SELECT id, reference FROM person WHERE used <= ? ORDER BY id"
+# Of several consents the latest recorded one counts.
+_LAPSED = """
+SELECT person.id, person.reference FROM person
+JOIN consent ON consent.id = (SELECT max(latest.id) FROM consent AS latest WHERE latest.person = person.id)
+WHERE person.lapsed = 0 AND person.used > ? AND consent.expires <= ?
+ORDER BY person.id
+"""
+_COUNT_FACES = "SELECT count(*) FROM face WHERE person = ?"
+_OLD_DECISIONS = "decision WHERE delivered < ? AND review IS NOT 'open'"
+_OLD_REPORTS = "report WHERE time < ?"
+_OLD_REQUESTS = "request WHERE closed < ?"
+_OLD_AUDIT = "audit WHERE time < ? AND seq < (SELECT max(seq) FROM audit)"
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long each class is kept, as it is set.
+
+    Attributes:
+        captured_seconds: of a captured face, in memory.
+        people_preset: "bipa", "cubi" or "custom".
+        people_days: after a person's last use, by preset or setting.
+        audit_days, delivered_days, reports_days, requests_days: after the entry, the delivery, the report, the end.
+    """
+
+    captured_seconds: int
+    people_preset: str
+    people_days: int
+    audit_days: int
+    delivered_days: int
+    reports_days: int
+    requests_days: int
+
+    @classmethod
+    def read(cls, db: Database) -> Retention:
+        """As a gate's settings say."""
+        said: dict[str, Any] = read_settings(db)
+        preset = said["people_preset"]
+        return cls(
+            captured_seconds=said["captured_seconds"],
+            people_preset=preset,
+            people_days=PRESET_DAYS.get(preset, said["people_days"]),
+            audit_days=said["audit_days"],
+            delivered_days=said["delivered_days"],
+            reports_days=said["reports_days"],
+            requests_days=said["requests_days"],
+        )
+
+    def person_expired(self, used: int, now: int) -> bool:
+        """Whether a person who was last used at `used` counts no more at `now`; both in ms since 1970."""
+        return now >= self.person_until(used)
+
+    def person_until(self, used: int) -> int:
+        """When a person who is not used again is erased, in ms since 1970."""
+        return used + self.people_days * DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """What a sweep erased, or would erase.
+
+    Attributes:
+        time: by which it was decided.
+        suspect: why nothing was erased: "back" or "forward" if the clock is not believed, else "".
+        dry_run: whether it only looked.
+        people: references of those who were erased because they were not used for too long.
+        lapsed: references of those whose consent has expired.
+        faces: how many templates were erased.
+        audit, decisions, reports, requests: how many of each.
+    """
+
+    time: datetime
+    suspect: Suspicion
+    dry_run: bool
+    people: tuple[str, ...] = ()
+    lapsed: tuple[str, ...] = ()
+    faces: int = 0
+    audit: int = 0
+    decisions: int = 0
+    reports: int = 0
+    requests: int = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether there was nothing to erase."""
+        return not (self.people or self.lapsed or self.audit or self.decisions or self.reports or self.requests)
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """Up to which time (ms) what is due, at a moment."""
+
+    now: int
+    used: int
+    audit: int
+    delivered: int
+    reports: int
+    requests: int
+
+    @classmethod
+    def at(cls, rules: Retention, now: int) -> _Due:
+        # The audit log tells of each purge: whole days keep that to one entry a day.
+        audit = (now - rules.audit_days * DAY_MS) // DAY_MS * DAY_MS
+        return cls(
+            now=now,
+            used=now - rules.people_days * DAY_MS,
+            audit=audit,
+            delivered=now - rules.delivered_days * DAY_MS,
+            reports=now - rules.reports_days * DAY_MS,
+            requests=now - rules.requests_days * DAY_MS,
+        )
+
+
+def sweep(gate: GateCore, *, dry_run: bool = False) -> SweepReport:
+    """Erase what has been kept long enough; nothing while the clock is suspect.
+
+    Args:
+        gate: whose.
+        dry_run: only say what would be erased.
+
+    Raises:
+        GateClosedError: the gate is closed.
+        StoreError: it could not be written; what earlier transactions of the sweep erased stays erased.
+    """
+    with gate.reading():
+        now = gate.now()
+        if now.suspect:
+            return SweepReport(now.time, now.cause, dry_run)
+        due = _Due.at(gate.retention_rules(), now.ms)
+        unused = gate.store.db.read(_UNUSED, due.used)
+        lapsed = gate.store.db.read(_LAPSED, due.used, due.now)
+        faces = sum(gate.store.db.read(_COUNT_FACES, person)[0][0] for person, _ in [*unused, *lapsed])
+        counts = [
+            gate.store.db.read(f"SELECT count(*) FROM {table}", before)[0][0]  # noqa: S608 - constants
+            for table, before in (
+                (_OLD_AUDIT, due.audit),
+                (_OLD_DECISIONS, due.delivered),
+                (_OLD_REPORTS, due.reports),
+                (_OLD_REQUESTS, due.requests),
+            )
+        ]
+        references = [tuple(reference for _, reference in rows) for rows in (unused, lapsed)]
+        report = SweepReport(now.time, "", dry_run, *references, faces, *counts)
+        if report.empty or dry_run:
+            return report
+        _erase_people(gate, due, unused, lapsed)
+        if any(counts):
+            with gate.operation("gate", "") as work:
+                _erase_records(gate, work, due)
+        return report
+
+
+def _erase_people(gate: GateCore, due: _Due, unused: list[Any], lapsed: list[Any]) -> None:
+    """Some people in each transaction, the audit log naming each; then no copy of them is left in the files."""
+    everybody = [(person, reference, True) for person, reference in unused]
+    everybody += [(person, reference, False) for person, reference in lapsed]
+    for first in range(0, len(everybody), _BATCH):
+        with gate.operation("gate", "") as work:
+            if work.now.suspect:  # since the sweep began
+                return
+            for person, reference, whole in everybody[first : first + _BATCH]:
+                (faces,) = work.tx.execute(_COUNT_FACES, person).fetchone()
+                if whole:
+                    gate.store.erase_person(work.tx, person)
+                    gate.lockout.forget(work.tx, reference)
+                else:
+                    gate.store.lapse_person(work.tx, person)
+                said = {
+                    "class": "people" if whole else "consent",
+                    "faces": faces,
+                    "before": _time(due.used if whole else due.now),
+                }
+                work.log("retention_erased" if whole else "consent_lapsed", reference, said)
+    if everybody:
+        gate.store.db.checkpoint()
+
+
+def _erase_records(gate: GateCore, work: Work, due: _Due) -> None:
+    """What is no person: old entries, decisions, reports, requests."""
+    if work.now.suspect:
+        return
+    removed = {}
+    for name, table, before in (("decisions", _OLD_DECISIONS, due.delivered), ("reports", _OLD_REPORTS, due.reports)):
+        removed[name] = work.tx.execute(f"DELETE FROM {table}", before).rowcount  # noqa: S608 - constants
+    requests = work.tx.execute(f"SELECT id FROM {_OLD_REQUESTS}", due.requests).fetchall()  # noqa: S608
+    for (row,) in requests:
+        work.tx.delete("request", row)
+    removed["requests"] = len(requests)
+    if any(removed.values()):
+        work.log("retention_swept", details=removed)
+    gate.audit.purge(work.tx, _EPOCH + timedelta(milliseconds=due.audit))
+
+
+def _time(ms: int) -> str:
+    return format_time(_EPOCH + timedelta(milliseconds=ms))
