@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PRESET_DAYS", "Retention", "SweepReport", "sweep"]
 
-# Illinois' BIPA, 740 ILCS 14/15(a): three years after the last interaction. Texas' CUBI, Bus. & Com. Code 503.001(c)(3):
-# the first anniversary of the purpose's end. Both ask for less if the purpose has ended: then erase the person.
+# BIPA (Illinois), 740 ILCS 14/15(a): three years after the last interaction. CUBI (Texas), Bus. & Com. Code
+# 503.001(c)(3): the first anniversary of the purpose's end. Who has no purpose any more is erased before: by hand.
 PRESET_DAYS = {"bipa": 3 * 365, "cubi": 365}
 
 DAY_MS = 86_400_000

@@ -1,0 +1,232 @@
+"""Requests of people: which right, received when, due when, how the person's identity was checked, what came of it."""
+
+from __future__ import annotations
+
+import secrets
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from facegate._consents import moment
+from facegate._core import no_reference
+from facegate._decision import format_time, is_reference
+from facegate.errors import RequestError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from facegate._core import Work
+    from facegate._store._database import Database
+
+__all__ = [
+    "MAX_NOTE",
+    "RIGHTS",
+    "Request",
+    "RequestOutcome",
+    "Right",
+    "check_note",
+    "close",
+    "close_all",
+    "find",
+    "open_request",
+    "requests_of",
+    "settle",
+]
+
+Right = Literal[
+    "access",
+    "export",
+    "correction",
+    "erasure",
+    "withdrawal",
+    "closing",
+    "restriction",
+    "objection",
+    "explanation",
+]
+RIGHTS: tuple[Right, ...] = get_args(Right)
+RequestOutcome = Literal["done", "refused", "canceled"]
+
+MAX_NOTE = 500
+_COLUMNS = "number, kind, reference, received, due, checked_by, closed, outcome, note"
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A person's request.
+
+    Attributes:
+        number: R-, the day, eight random hex digits: what the person is given to ask about it.
+        right: one of `RIGHTS`.
+        reference: whose data it is about, enrolled or not.
+        received: when it was recorded.
+        due: by when it must be answered (GDPR Art. 12(3): within a month).
+        checked_by: how the person's identity was checked, a reference such as "passport-seen".
+        closed: when it was answered, None while it is open.
+        outcome: "done", "refused" (the note says why) or "canceled" by the person; None while it is open.
+        note: the operator's.
+    """
+
+    number: str
+    right: Right
+    reference: str
+    received: datetime
+    due: datetime
+    checked_by: str
+    closed: datetime | None = None
+    outcome: RequestOutcome | None = None
+    note: str | None = None
+
+    def overdue(self, now: datetime) -> bool:
+        """Whether it is open and should have been answered by `now`."""
+        return self.closed is None and now > self.due
+
+    def to_dict(self) -> dict[str, Any]:
+        """The request as JSON values."""
+        return {
+            "number": self.number,
+            "right": self.right,
+            "reference": self.reference,
+            "received": format_time(self.received),
+            "due": format_time(self.due),
+            "checked_by": self.checked_by,
+            "closed": None if self.closed is None else format_time(self.closed),
+            "outcome": self.outcome,
+            "note": self.note,
+        }
+
+
+def open_request(work: Work, right: str, reference: str, checked_by: str, *, days: int, note: str | None) -> Request:
+    """Record a request.
+
+    Raises:
+        RequestError: there is no such right, or it was not said how the identity was checked.
+        SubjectError: `reference` is none.
+    """
+    if right not in RIGHTS:
+        raise RequestError("there is no such right", hint=f"the rights are {', '.join(RIGHTS)}")
+    if not is_reference(reference):
+        raise no_reference("reference")
+    if not is_reference(checked_by):
+        raise RequestError(
+            "it must be said how the person's identity was checked",
+            hint='a word such as "passport-seen": letters, digits, dots, dashes, underscores; nobody\'s name',
+        )
+    note = check_note(note)
+    due = work.ms + days * _DAY_MS
+    number = f"R-{work.now.time:%Y%m%d}-{secrets.token_hex(4)}"
+    work.tx.insert(
+        "request",
+        number=number,
+        kind=right,
+        reference=reference,
+        received=work.ms,
+        due=due,
+        checked_by=checked_by,
+        note=note,
+    )
+    said = {"request": number, "right": right, "due": format_time(moment(due)), "checked_by": checked_by}
+    work.log("request_opened", reference, said)
+    return Request(number, right, reference, moment(work.ms), moment(due), checked_by, note=note)  # type: ignore[arg-type]
+
+
+def settle(
+    work: Work, right: Right, reference: str, *, request: str | None, checked_by: str | None, days: int
+) -> Request:
+    """The open request that is answered with this, closed as done in the same transaction.
+
+    Args:
+        work: the operation that answers it.
+        right: what is done.
+        reference: about whom.
+        request: the number of an open request; or ...
+        checked_by: ... how the person's identity was checked: a request is then recorded here.
+        days: when it would be due.
+
+    Raises:
+        RequestError: neither or both are given; the request is not known, closed, about somebody else or something
+            else.
+    """
+    if (request is None) == (checked_by is None):
+        raise RequestError(
+            "a right is exercised on a request: give its number, or how the person's identity was checked",
+            hint="one of request=... and checked_by=...",
+        )
+    if request is not None:
+        found = find(work.tx.execute, request)
+        if (found.right, found.reference) != (right, reference):
+            raise RequestError(
+                f"the request is not about {right} of this person", hint="`facegate rights list` shows what it is about"
+            )
+    else:
+        found = open_request(work, right, reference, checked_by or "", days=days, note=None)
+    return close(work, found.number, "done", None)
+
+
+def close(work: Work, number: str, outcome: str, note: str | None) -> Request:
+    """Close a request.
+
+    Raises:
+        RequestError: it is not known or closed, there is no such outcome, or it is refused without a reason.
+    """
+    found = find(work.tx.execute, number)
+    if found.closed is not None:
+        raise RequestError("the request is closed already", hint="open another one if the person asks again")
+    if outcome not in get_args(RequestOutcome):
+        raise RequestError("there is no such outcome", hint=f"it is one of {', '.join(get_args(RequestOutcome))}")
+    note = check_note(note)
+    if outcome == "refused" and note is None:
+        raise RequestError("a request is not refused without a reason", hint="give it as the note (GDPR Art. 12(4))")
+    (row,) = work.tx.execute("SELECT id FROM request WHERE number = ?", number).fetchone()
+    changes: dict[str, Any] = {"closed": work.ms, "outcome": outcome}
+    if note is not None:
+        changes["note"] = note
+    work.tx.update("request", row, **changes)
+    said = {"request": number, "right": found.right, "outcome": outcome}
+    work.log("request_closed", found.reference, said)
+    return find(work.tx.execute, number)
+
+
+def close_all(work: Work, reference: str) -> int:
+    """Close what else a person has asked for, because their account is closed. Returns how many."""
+    rows = work.tx.execute("SELECT number FROM request WHERE reference = ? AND closed IS NULL", reference).fetchall()
+    for (number,) in rows:
+        close(work, number, "canceled", "account closed")
+    return len(rows)
+
+
+def find(execute: Any, number: str) -> Request:
+    """The request of that number, by a transaction's `execute`. Raises RequestError."""
+    row = execute(f"SELECT {_COLUMNS} FROM request WHERE number = ?", str(number)).fetchone()  # noqa: S608 - constants
+    if row is None:
+        raise RequestError("there is no request of that number", hint="`facegate rights list` lists them")
+    return _request(row)
+
+
+def requests_of(db: Database, reference: str | None = None, *, open_only: bool = False) -> tuple[Request, ...]:
+    """The requests about a person, or all; what is due first comes first."""
+    conditions = ["1"]
+    values: list[object] = []
+    if reference is not None:
+        conditions.append("reference = ?")
+        values.append(reference)
+    if open_only:
+        conditions.append("closed IS NULL")
+    sql = f"SELECT {_COLUMNS} FROM request WHERE {' AND '.join(conditions)} ORDER BY due, id"  # noqa: S608 - constants
+    return tuple(_request(row) for row in db.read(sql, *values))
+
+
+def check_note(note: str | None) -> str | None:
+    """A note as it is kept, None if there is nothing in it. Raises RequestError."""
+    if note is None:
+        return None
+    if not isinstance(note, str) or len(note) > MAX_NOTE or any(unicodedata.category(c) in ("Cc", "Cs") for c in note):
+        raise RequestError("the note is none", hint=f"one line of up to {MAX_NOTE} characters; no names are needed")
+    return note.strip() or None
+
+
+def _request(row: tuple[Any, ...]) -> Request:
+    number, kind, reference, received, due, checked_by, closed, outcome, note = row
+    ended = None if closed is None else moment(closed)
+    return Request(number, kind, reference, moment(received), moment(due), checked_by, ended, outcome, note)
