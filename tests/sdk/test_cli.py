@@ -16,6 +16,8 @@ from importlib.metadata import EntryPoint
 import click
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from PIL import Image
 
 from facegate import Policy, SigningKey, cli, verify_decision
@@ -413,6 +415,32 @@ def test_keys_new_and_show(run, tmp_path):
         assert VerifyKey.from_pem(shown["pem"].encode()).key_id == made["key_id"]
         assert "PRIVATE" not in shown["pem"]
     assert run("keys", "new", "--output", tmp_path / "k.pem", "--no-passphrase")[0] == 3
+
+
+def test_keys_of_both_kinds_are_shown(run, tmp_path, monkeypatch):
+    """A recovery key is made and shown as one, public or private, with a passphrase or without; RSA is neither."""
+    for passphrase in (None, "correct horse"):
+        monkeypatch.delenv("FACEGATE_PASSPHRASE", raising=False)
+        if passphrase:
+            monkeypatch.setenv("FACEGATE_PASSPHRASE", passphrase)
+        name = f"recovery-{passphrase is not None}.key"
+        options = [] if passphrase else ["--no-passphrase"]
+        code, out, _ = run("keys", "new", "--recovery", "-o", name, *options, "--json")
+        made = json.loads(out)
+        assert (code, made["kind"], made["passphrase"]) == (0, "recovery", passphrase is not None)
+        for path, private in ((name, True), (name + ".pub", False)):
+            shown = json.loads(run("keys", "show", path, "--json")[1])
+            assert (shown["key_id"], shown["kind"], shown["private"]) == (made["key_id"], "recovery", private)
+            assert "PRIVATE" not in shown["pem"]
+            assert "recovery key" in run("keys", "show", path)[1]
+    rsa = generate_private_key(65537, 2048)
+    (tmp_path / "rsa.pub").write_bytes(rsa.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    (tmp_path / "rsa").write_bytes(rsa.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (tmp_path / "rsa").chmod(0o600)
+    for path in ("rsa", "rsa.pub"):
+        code, _, err = run("keys", "show", path)
+        assert code == 3
+        assert "Ed25519" in err
 
 
 @pytest.mark.parametrize("failing", ["", ".pub"])
