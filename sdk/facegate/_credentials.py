@@ -18,7 +18,7 @@ import sys
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, get_args
+from typing import TYPE_CHECKING, Literal, NoReturn, cast, get_args
 
 from facegate._decision import is_reference
 from facegate._files import write_new
@@ -89,8 +89,7 @@ class Credential:
             secret = b""
         if found is None or not secret:
             raise CredentialError(f"{source} is not a credential", hint=_HINT)
-        role: Role = found[1]  # type: ignore[assignment] - the expression takes no others
-        return cls(role, secret)
+        return cls(cast("Role", found[1]), secret)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Credential:
@@ -215,7 +214,7 @@ def revoke_credential(tx: Transaction, label: str) -> Role:
             hint="make a new one first, then revoke this one",
         )
     tx.delete("credential", identifier)
-    return role  # type: ignore[no-any-return] - the column holds nothing else
+    return cast("Role", role)
 
 
 def list_credentials(db: Database) -> tuple[CredentialInfo, ...]:

@@ -121,7 +121,7 @@ class Declaration:
             legal_basis="demonstration",
             informed="whoever runs the demonstration; it recognizes rendered faces, no people",
             alternative="not needed: no person is recognized",
-            **{field.name: False for field in dataclasses.fields(cls) if field.type == "bool"},  # type: ignore[arg-type]
+            **{field.name: False for field in dataclasses.fields(cls) if field.type == "bool"},
         )
 
     @property

@@ -38,7 +38,7 @@ class Setting:
             return False
         if isinstance(value, str):
             return value in self.choices
-        return self.limits is None or self.limits[0] <= value <= self.limits[1]  # type: ignore[operator]
+        return self.limits is None or self.limits[0] <= value <= self.limits[1]
 
     @property
     def expects(self) -> str:

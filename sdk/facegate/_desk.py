@@ -1,0 +1,57 @@
+"""What every part of the enroller's role needs: the gate, a person by reference, a consent that counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from facegate._consents import check_consent
+from facegate._core import no_reference
+from facegate._decision import is_reference
+from facegate.errors import SubjectError
+
+if TYPE_CHECKING:
+    from facegate._consent import Consent
+    from facegate._core import GateCore
+    from facegate._store._store import PersonRow
+    from facegate.errors import GroupError, ListError
+
+__all__ = ["Desk", "check_name", "check_reference"]
+
+
+class Desk:
+    """The ground that `Enroller` stands on. The gate's lock is held where these are called.
+
+    Args:
+        gate: the gate's inside.
+        label: of the credential that opened the role.
+    """
+
+    def __init__(self, gate: GateCore, label: str) -> None:
+        self._gate = gate
+        self._label = label
+
+    def _person(self, reference: str) -> PersonRow:
+        check_reference(reference)
+        person = self._gate.store.person(reference)
+        if person is None:
+            raise SubjectError("no such person is enrolled", hint="`people` lists the references")
+        return person
+
+    def _check_consent(self, consent: Consent | None) -> Consent:
+        gate = self._gate
+        return check_consent(consent, gate.declaration, gate.now().time, demonstration=gate.demonstration)
+
+
+def check_reference(reference: object) -> None:
+    """Raise SubjectError if it is no reference."""
+    if not is_reference(reference):
+        raise no_reference("reference")
+
+
+def check_name(name: object, kind: type[GroupError | ListError]) -> None:
+    """Raise an error of that kind if it cannot name a group or a list."""
+    if not is_reference(name):
+        raise kind(
+            "this cannot be a name",
+            hint="1 to 64 letters, digits, dots, dashes, underscores, the first a letter or digit",
+        )

@@ -1,0 +1,115 @@
+"""Face lists: faces without a person, the part of the enroller's role that `find_similar` looks through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from facegate._consents import consent_details, moment
+from facegate._desk import Desk, check_name
+from facegate._enrollment import EnrollResult, FaceInfo, Pictures
+from facegate.errors import ConsentMissingError, ListError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facegate._consent import Consent
+    from facegate._store._store import ListRow, Store
+    from facegate_edge._values import Frame
+
+__all__ = ["ListInfo", "Lists", "find_list"]
+
+
+@dataclass(frozen=True, slots=True)
+class ListInfo:
+    """A face list: its name, and how many faces are in it."""
+
+    name: str
+    faces: int
+
+
+class Lists(Desk):
+    """Making and deleting face lists, and what is in them."""
+
+    def make_list(self, name: str) -> None:
+        """Make a face list: faces without a person. Raises ListError: there is one, or the name is no reference."""
+        gate = self._gate
+        check_name(name, ListError)
+        with gate.operation("enroller", self._label) as work:
+            if gate.store.face_list(name) is not None:
+                raise ListError("there is a list of that name already", hint="choose another name")
+            gate.store.add_list(work.tx, name)
+            work.log("make_list", name)
+
+    def add_to_list(self, name: str, frames: Sequence[Frame], consent: Consent | None) -> EnrollResult:
+        """Add faces to a list: each frame is looked at by itself. All usable ones are added, or none.
+
+        The faces have no person whose record could be kept or could run out: the consent of the people in the frames
+        is checked and stands in the audit log, and one that expires is refused.
+
+        Raises:
+            ListError: there is no such list.
+            ConsentMissingError: see `enroll`; also for a consent that expires.
+            EnrollError: there is no frame, there are more than 16, or what is given is none.
+            GateClosedError, EngineError, StoreError: see `enroll`.
+        """
+        gate = self._gate
+        with gate.reading():
+            found = find_list(gate.store, name)
+            consent = self._check_consent(consent)
+            if consent.expires_at is not None:
+                raise ConsentMissingError(
+                    "a face in a list has no record of consent that could run out",
+                    hint="enroll the person, whose consent is kept with them; or record a consent without an end",
+                )
+            with Pictures(gate, None, frames, together=False) as pictures:
+                if not pictures.usable:
+                    return pictures.result(name, added=False)
+                with gate.operation("enroller", self._label) as work:
+                    pictures.store_in_list(work.tx, found.id)
+                    work.log("add_to_list", name, {"faces": len(pictures.usable), **consent_details(consent)})
+                return pictures.result(name, added=True)
+
+    def remove_from_list(self, name: str, face: int) -> None:
+        """Remove a face of a list. Raises ListError: there is no such list, or it is not in it."""
+        gate = self._gate
+        with gate.reading():
+            found = find_list(gate.store, name)
+            if face not in [row[0] for row in gate.store.list_faces(found.id)]:
+                raise ListError("this face is not in that list", hint="`list_faces` lists the numbers of its faces")
+            with gate.operation("enroller", self._label) as work:
+                gate.store.remove_face(work.tx, face)
+                work.log("remove_from_list", name, {"faces": 1})
+
+    def delete_list(self, name: str) -> None:
+        """Delete a list and erase its faces. Raises ListError if there is none of that name."""
+        gate = self._gate
+        with gate.reading():
+            found = find_list(gate.store, name)
+            with gate.operation("enroller", self._label) as work:
+                gate.store.remove_list(work.tx, found.id)
+                work.log("delete_list", name)
+
+    def lists(self) -> tuple[ListInfo, ...]:
+        """All lists, by name."""
+        with self._gate.reading():
+            rows = self._gate.store.db.read(
+                "SELECT name, (SELECT count(*) FROM face WHERE list = face_list.id) FROM face_list ORDER BY name"
+            )
+            return tuple(ListInfo(name, faces) for name, faces in rows)
+
+    def list_faces(self, name: str) -> tuple[FaceInfo, ...]:
+        """A list's faces, the oldest first. Raises ListError if there is none of that name."""
+        gate = self._gate
+        with gate.reading():
+            found = find_list(gate.store, name)
+            rows = gate.store.list_faces(found.id)
+            return tuple(FaceInfo(face, moment(added), space == gate.store.space) for face, added, space in rows)
+
+
+def find_list(store: Store, name: str) -> ListRow:
+    """The face list of a name. Raises ListError if there is none."""
+    found = store.face_list(name) if type(name) is str else None
+    if found is None:
+        raise ListError("there is no such face list", hint="an enroller makes lists, and `lists` lists them")
+    return found
