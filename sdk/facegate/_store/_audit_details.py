@@ -131,7 +131,7 @@ DETAILS: dict[str, str] = {
     "provider": "word",
     "rotation": "id",
     "recovery_key": "id",
-    "backup": "digest",
+    "backup": "id",
     "size": "number",
     "made": "time",
     "statement": "statement",
