@@ -12,12 +12,15 @@ from facegate_edge._version import VERSION
 
 if TYPE_CHECKING:
     from facegate import errors
+    from facegate._captured import CapturedFace
     from facegate._clock import Clock, SystemClock
     from facegate._consent import Consent
     from facegate._decision import Decision, SignedDecision, sign_decision, verify_decision
-    from facegate._gate import EnrollResult, Gate
+    from facegate._enrollment import EnrollResult
+    from facegate._gate import Gate, GateStatus
     from facegate._gate_folder import open_gate
     from facegate._policy import Policy
+    from facegate._recognizer import Recognizer
     from facegate._reference import open_reference_bundle, reference_policy
     from facegate_edge._bundle import Bundle, open_bundle
     from facegate_edge._image import load_image
@@ -27,15 +30,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bundle",
+    "CapturedFace",
     "Clock",
     "Consent",
     "Decision",
     "EnrollResult",
     "Frame",
     "Gate",
+    "GateStatus",
     "PixelFormat",
     "Policy",
     "QualityGate",
+    "Recognizer",
     "SignedDecision",
     "SigningKey",
     "SystemClock",
@@ -56,15 +62,18 @@ __version__ = VERSION
 
 _HOME = {
     "Bundle": "facegate_edge._bundle",
+    "CapturedFace": "facegate._captured",
     "Clock": "facegate._clock",
     "Consent": "facegate._consent",
     "Decision": "facegate._decision",
-    "EnrollResult": "facegate._gate",
+    "EnrollResult": "facegate._enrollment",
     "Frame": "facegate_edge._values",
     "Gate": "facegate._gate",
+    "GateStatus": "facegate._gate",
     "PixelFormat": "facegate_edge._values",
     "Policy": "facegate._policy",
     "QualityGate": "facegate_edge._quality",
+    "Recognizer": "facegate._recognizer",
     "SignedDecision": "facegate._decision",
     "SigningKey": "facegate_edge._keys",
     "SystemClock": "facegate._clock",

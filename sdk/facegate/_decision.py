@@ -44,10 +44,10 @@ SCHEMA_VERSION = 1
 # any other token that the same key might sign (RFC 8725, section 3.11).
 DECISION_TYPE = "facegate-decision+jwt"
 
-Kind = Literal["verify", "identify"]
+Kind = Literal["verify", "identify", "review"]
 Outcome = Literal["match", "no_match", "review", "rejected"]
 Liveness = Literal["live", "spoof", "uncertain", "not_checked"]
-Mark = Literal["demonstration", "development"]
+Mark = Literal["clock", "demonstration", "development"]
 Reason = Literal[
     "below_threshold",
     "consent_missing",
@@ -56,6 +56,11 @@ Reason = Literal[
     "locked_out",
     "low_quality",
     "no_face",
+    "objection",
+    "outdated",
+    "rate_limited",
+    "restricted",
+    "reviewer",
     "several_faces",
     "unknown_subject",
 ]
@@ -63,15 +68,17 @@ Reason = Literal[
 # Which reasons go with which outcome; the schema says the same.
 _REASONS: dict[str, tuple[str, ...]] = {
     "match": (),
-    "no_match": ("below_threshold", "liveness_uncertain"),
-    "review": ("liveness_uncertain",),
-    "rejected": tuple(r for r in get_args(Reason) if r not in ("below_threshold", "liveness_uncertain")),
+    "no_match": ("below_threshold", "liveness_uncertain", "reviewer"),
+    "review": ("liveness_uncertain", "objection"),
 }
+_REASONS["rejected"] = tuple(sorted(set(get_args(Reason)) - {reason for some in _REASONS.values() for reason in some}))
+_OPTIONAL = {"subject", "refers_to"}
 _MAX_SEQUENCE = (1 << 53) - 1  # what every JSON reader keeps exactly
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+_PATTERNS = (("id", _ID), ("bundle", _SHA256), ("policy", _SHA256), ("declaration", _SHA256), ("time", _TIME))
 
 
 @final
@@ -84,7 +91,8 @@ class Decision:
         device: the device's reference.
         sequence: 1, 2, 3, ... for each device: a gap shows that something was withheld.
         time: RFC 3339, UTC, milliseconds.
-        kind: verify (is it this person?) or identify (who of the enrolled is it?).
+        kind: verify (is it this person?), identify (who of the enrolled is it?), or review (what a person says who
+            looked at an earlier decision: match or no_match).
         outcome: match; no_match (a usable face, and not similar enough); review (a person should look); rejected (no
             comparison counts).
         subject: the operator's pseudonym of the person; on a match only, None otherwise.
@@ -92,7 +100,10 @@ class Decision:
         liveness: what the liveness check said.
         bundle: id of the bundle (sha256 of its manifest).
         policy: id of the policy (sha256 of its canonical JSON).
-        marks: "development": the bundle was opened in development mode; "demonstration": not a real gate. Sorted.
+        declaration: id of the gate's declaration of intended use (sha256 of its canonical JSON).
+        marks: "clock": the device's clock cannot be trusted, and with it `time`; "demonstration": not a real gate;
+            "development": the bundle was opened in development mode. Sorted.
+        refers_to: id of the decision that was looked at; with kind review only, None otherwise.
         schema: version of the schema.
 
     Raises:
@@ -110,7 +121,9 @@ class Decision:
     liveness: Liveness
     bundle: str
     policy: str
+    declaration: str
     marks: tuple[Mark, ...] = ()
+    refers_to: str | None = None
     schema: int = SCHEMA_VERSION
 
     def __init_subclass__(cls) -> None:
@@ -130,16 +143,19 @@ class Decision:
             "sequence": self.sequence,
             "time": self.time,
             "kind": self.kind,
+            "refers_to": self.refers_to,
             "outcome": self.outcome,
             "subject": self.subject,
             "reasons": list(self.reasons),
             "liveness": self.liveness,
             "bundle": self.bundle,
             "policy": self.policy,
+            "declaration": self.declaration,
             "marks": list(self.marks),
         }
-        if self.subject is None:
-            del document["subject"]
+        for name in _OPTIONAL:
+            if document[name] is None:
+                del document[name]
         return document
 
     def to_json(self) -> str:
@@ -156,7 +172,7 @@ class Decision:
         if not isinstance(document, dict):
             raise DecisionSchemaError("the decision is not a JSON object")
         names = {field.name for field in fields(cls)}
-        if not names - {"subject"} <= document.keys() <= names:
+        if not names - _OPTIONAL <= document.keys() <= names:
             raise DecisionSchemaError("the decision lacks a field, or has one that the schema does not know")
         for name in ("reasons", "marks"):
             if type(document[name]) is not list:
@@ -216,7 +232,7 @@ def is_reference(text: object) -> bool:
 
 def _check(decision: Decision) -> None:
     _require(type(decision.schema) is int and decision.schema == SCHEMA_VERSION, "schema")
-    for name, pattern in (("id", _ID), ("bundle", _SHA256), ("policy", _SHA256), ("time", _TIME)):
+    for name, pattern in _PATTERNS:
         value = getattr(decision, name)
         _require(type(value) is str and pattern.fullmatch(value) is not None, name)
     _require(_is_time(decision.time), "time")
@@ -229,10 +245,21 @@ def _check(decision: Decision) -> None:
     _check_list(decision.reasons, _REASONS[decision.outcome], "reasons")
     matched = decision.outcome == "match"
     _require(bool(decision.reasons) != matched, "reasons")
-    _require((decision.outcome == "no_match") == ("below_threshold" in decision.reasons), "reasons")
+    verdict = decision.kind == "review"
+    why = "reviewer" if verdict else "below_threshold"
+    _require((decision.outcome == "no_match") == (why in decision.reasons), "reasons")
+    _require(("reviewer" in decision.reasons) <= verdict, "reasons")
     _require(is_reference(decision.subject) if matched else decision.subject is None, "subject")
+    _require(not verdict or decision.outcome in ("match", "no_match"), "outcome")
+    _require(not verdict or decision.liveness == "not_checked", "liveness")
+    _require(not verdict or decision.reasons in ((), ("reviewer",)), "reasons")
+    _require(_is_id(decision.refers_to) if verdict else decision.refers_to is None, "refers_to")
     for value, reason in (("spoof", "liveness_spoof"), ("uncertain", "liveness_uncertain")):
         _require((decision.liveness == value) == (reason in decision.reasons), "liveness")
+
+
+def _is_id(value: object) -> bool:
+    return type(value) is str and _ID.fullmatch(value) is not None
 
 
 def _check_list(values: object, allowed: tuple[str, ...], name: str) -> None:

@@ -2,54 +2,77 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from facegate._clock import boot_of
+
 if TYPE_CHECKING:
+    from facegate._clock import Clock
     from facegate._policy import Policy
+    from facegate._store._database import Database, Transaction
 
-__all__ = ["Lockout"]
+__all__ = ["EVERYBODY", "Lockout"]
 
+EVERYBODY = ""  # the scope of identification
 _MAX_DOUBLINGS = 60  # far beyond any duration; keeps the power of two a sane float
 
 
-@dataclass(slots=True)
-class _State:
-    failures: int = 0
-    until: float = float("-inf")
-
-
 class Lockout:
-    """Counts failed trials of each scope. A scope is a subject for verification, None for identification.
+    """Counts failed trials of each scope: a person's reference for verification, `EVERYBODY` for identification.
 
     The first `max_attempts` failures in a row lock a scope for `lockout_seconds`; each further failure locks it again,
     for twice as long as before, up to `max_lockout_seconds`. A match forgets all of it, for its own scope only: being
     recognised oneself does not buy further trials as somebody else.
 
-    Times are seconds of a monotonic clock: setting the device's clock neither ends nor lengthens a lock-out.
+    The counts are in the store and written with the decision that they belong to, so pulling the plug buys no trials.
+    Times are seconds of a monotonic clock: setting the device's clock neither ends nor lengthens a lock-out. That clock
+    starts again when the device does, and nobody knows how long that took: a lock-out then starts again in full.
+
+    Args:
+        db: the gate's database.
+        policy: the rules.
+        clock: the machine's.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, db: Database, policy: Policy, clock: Clock) -> None:
+        self._db = db
         self._policy = policy
-        self._states: dict[str | None, _State] = {}
+        self._clock = clock
 
-    def locked(self, scope: str | None, now: float) -> bool:
-        """Whether trials of the scope are refused at `now`."""
-        state = self._states.get(scope)
-        return state is not None and now < state.until
+    def resume(self, tx: Transaction) -> None:
+        """Start the lock-outs of an earlier boot again, and end those that only stricter rules imposed."""
+        boot, now = boot_of(self._clock), self._clock.monotonic()
+        # Under the rules of today: whoever turned them off, or made them milder, meant it.
+        for scope, failures, known, until in tx.execute("SELECT scope, failures, boot, until FROM lockout").fetchall():
+            longest = now + self._duration(failures)
+            left = longest if known != boot else min(until, longest)
+            tx.execute("UPDATE lockout SET boot = ?, until = ? WHERE scope = ?", boot, left, scope)
 
-    def failed(self, scope: str | None, now: float) -> None:
+    def locked(self, scope: str) -> bool:
+        """Whether trials of the scope are refused now."""
+        rows = self._db.read("SELECT until FROM lockout WHERE scope = ?", scope)
+        return bool(rows) and self._clock.monotonic() < rows[0][0]
+
+    def failed(self, tx: Transaction, scope: str) -> None:
         """Count a failed trial."""
-        policy = self._policy
-        if policy.max_attempts == 0:
+        if self._policy.max_attempts == 0:
             return
-        state = self._states.setdefault(scope, _State())
-        state.failures += 1
-        beyond = state.failures - policy.max_attempts
-        if beyond >= 0:
-            duration = policy.lockout_seconds * 2.0 ** min(beyond, _MAX_DOUBLINGS)
-            state.until = now + min(duration, policy.max_lockout_seconds)
+        row = tx.execute("SELECT failures FROM lockout WHERE scope = ?", scope).fetchone()
+        failures = 1 + (row[0] if row is not None else 0)
+        until = self._clock.monotonic() + self._duration(failures)
+        tx.execute(
+            "INSERT OR REPLACE INTO lockout (scope, failures, boot, until) VALUES (?, ?, ?, ?)",
+            *(scope, failures, boot_of(self._clock), until),
+        )
 
-    def succeeded(self, scope: str | None) -> None:
-        """Forget a scope's failures."""
-        self._states.pop(scope, None)
+    def forget(self, tx: Transaction, scope: str) -> None:
+        """Forget a scope's failures: it succeeded, or the person is gone."""
+        tx.execute("DELETE FROM lockout WHERE scope = ?", scope)
+
+    def _duration(self, failures: int) -> float:
+        """For how many seconds that many failures lock out; 0 if they do not."""
+        policy = self._policy
+        beyond = failures - policy.max_attempts
+        if policy.max_attempts == 0 or beyond < 0:
+            return 0.0
+        return min(policy.lockout_seconds * 2.0 ** min(beyond, _MAX_DOUBLINGS), policy.max_lockout_seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from facegate import Consent, Frame, Gate, Policy, SigningKey
+from facegate._declaration import Declaration
 from facegate_convert._bundle_writer import write_bundle
 from facegate_edge._bundle import open_bundle
 from facegate_edge._keys import TrustStore
@@ -23,6 +25,9 @@ BLURRED = dataclasses.replace(GOOD, sharpness=1.0)
 UNMEASURABLE = dataclasses.replace(GOOD, yaw=float("nan"))
 SIGNER = SigningKey.from_seed(bytes(range(32)))
 DEVICE = SigningKey.from_seed(bytes(range(32, 64)))
+DECLARATION = dataclasses.replace(
+    Declaration.demonstration(), purpose="entrance", legal_basis="explicit_consent", place="a test's own gate"
+)
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,9 @@ class FakeClock:
     """Time that passes when a test says so."""
 
     def __init__(self) -> None:
-        self.moment = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=timezone.utc)
+        self.moment = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=timezone.utc)
         self.seconds = 1000.0
+        self.boots = 1
 
     def now(self) -> datetime:
         """The time of day."""
@@ -110,10 +116,67 @@ class FakeClock:
         """Seconds."""
         return self.seconds
 
+    def boot(self) -> str:
+        """The id of this boot."""
+        return f"boot-{self.boots}"
+
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         self.seconds += seconds
         self.moment += timedelta(seconds=seconds)
+
+    def restart(self, seconds: float = 20.0) -> None:
+        """Turn the device off and on again, which takes a while."""
+        self.boots += 1
+        self.seconds = seconds
+        self.moment += timedelta(seconds=seconds)
+
+
+class Roles:
+    """A gate with every role of it open.
+
+    Attributes:
+        gate: the gate.
+        credentials: by role.
+    """
+
+    def __init__(self, gate: Gate, credentials) -> None:
+        self.gate = gate
+        self.credentials = credentials
+
+    @functools.cached_property
+    def recognizer(self):
+        """The recognizer's role."""
+        return self.gate.recognizer(self.credentials["recognizer"])
+
+    @functools.cached_property
+    def enroller(self):
+        """The enroller's role."""
+        return self.gate.enroller(self.credentials["enroller"])
+
+    @functools.cached_property
+    def reviewer(self):
+        """The reviewer's role."""
+        return self.gate.reviewer(self.credentials["reviewer"])
+
+    @functools.cached_property
+    def officer(self):
+        """The privacy officer's role."""
+        return self.gate.privacy_officer(self.credentials["privacy_officer"])
+
+    @functools.cached_property
+    def administrator(self):
+        """The administrator's role."""
+        return self.gate.administrator(self.credentials["administrator"])
+
+    @property
+    def core(self):
+        """The gate's inside."""
+        return self.gate._core
+
+    def people(self) -> tuple[str, ...]:
+        """The references of everybody."""
+        return tuple(person.reference for person in self.enroller.people())
 
 
 @pytest.fixture
@@ -158,14 +221,15 @@ def bundle(bundle_path):
 
 @pytest.fixture
 def make_gate(bundle, clock, pipeline):
-    """Makes gates of the fake pipeline, closed when the test is over."""
+    """Makes gates of the fake pipeline, in memory, all roles open; closed when the test is over."""
     gates = []
 
-    def make(policy: Policy | None = None, **changes) -> Gate:
-        arguments = {"device_id": "door-1", "clock": clock, "pipeline": pipeline} | changes
-        gate = Gate(arguments.pop("bundle", bundle), policy or Policy(), DEVICE, **arguments)
-        gates.append(gate)
-        return gate
+    def make(policy: Policy | None = None, **changes) -> Roles:
+        arguments = {"device_id": "door-1", "clock": clock, "pipeline": pipeline, "declaration": DECLARATION} | changes
+        opened = arguments.pop("bundle", bundle)
+        made = Roles(*Gate.in_memory(opened, policy or Policy(), arguments.pop("device", DEVICE), **arguments))
+        gates.append(made.gate)
+        return made
 
     yield make
     for gate in gates:

@@ -41,8 +41,11 @@ MATCH = {
     "liveness": "live",
     "bundle": "a" * 64,
     "policy": "b" * 64,
+    "declaration": "c" * 64,
     "marks": (),
 }
+FIRST = "017f22e2-0000-7cc3-98c4-dc0c0c07398f"
+VERDICT = {"kind": "review", "refers_to": FIRST, "liveness": "not_checked"}
 REASONS = sorted(SCHEMA["properties"]["reasons"]["items"]["enum"])
 
 
@@ -77,31 +80,41 @@ findings = st.sampled_from(
         ("no_match", ["below_threshold"], "live"),
         ("no_match", ["below_threshold", "liveness_uncertain"], "uncertain"),
         ("review", ["liveness_uncertain"], "uncertain"),
+        ("review", ["objection"], "live"),
+        ("review", ["liveness_uncertain", "objection"], "uncertain"),
         ("rejected", ["liveness_spoof"], "spoof"),
         ("rejected", ["low_quality", "several_faces"], "not_checked"),
         ("rejected", ["locked_out"], "not_checked"),
+        ("rejected", ["rate_limited"], "not_checked"),
+        ("rejected", ["outdated", "restricted"], "not_checked"),
     ]
 )
+verdicts = st.sampled_from([("match", [], "not_checked"), ("no_match", ["reviewer"], "not_checked")])
 
 
 @st.composite
 def documents(draw):
     """JSON values of a decision; of most, some fields are replaced by others, added or taken away."""
-    outcome, reasons, liveness = draw(findings)
+    kind = draw(st.sampled_from(["verify", "identify", "review"]))
+    mostly, other = (verdicts, findings) if kind == "review" else (findings, verdicts)
+    outcome, reasons, liveness = draw(mostly if draw(st.integers(0, 4)) else other)
     document = {
         "schema": 1,
         "id": draw(ids),
         "device": draw(references),
         "sequence": draw(st.integers(1, 2**53 - 1)),
         "time": format_time(draw(st.datetimes(timezones=st.just(timezone.utc)))),
-        "kind": draw(st.sampled_from(["verify", "identify"])),
+        "kind": kind,
         "outcome": outcome,
         "reasons": reasons,
         "liveness": liveness,
         "bundle": draw(hashes),
         "policy": draw(hashes),
-        "marks": draw(st.sampled_from([[], ["development"], ["demonstration", "development"]])),
+        "declaration": draw(hashes),
+        "marks": draw(st.sampled_from([[], ["clock"], ["development"], ["demonstration", "development"]])),
     }
+    if (kind == "review") == bool(draw(st.integers(0, 4))):  # mostly where it belongs
+        document["refers_to"] = draw(ids)
     if outcome == "match":
         document["subject"] = draw(references)
     change = draw(st.sampled_from(["nothing", "nothing", "finding", "subject", "anything", "foreign", "missing"]))
@@ -121,7 +134,7 @@ def documents(draw):
 
 def spelled(document) -> str:
     """A document in the one spelling of a decision, as far as it has its fields."""
-    ordered = {name: document[name] for name in MATCH if name in document}
+    ordered = {name: document[name] for name in SCHEMA["properties"] if name in document}
     return json.dumps(ordered | document, separators=(",", ":"))
 
 
@@ -150,9 +163,12 @@ def test_the_generated_documents_are_of_both_kinds():
     def collect(document):
         if isinstance(document.get("outcome"), str):
             seen.add((document["outcome"], VALIDATOR.is_valid(document)))
+        if document.get("kind") == "review":
+            seen.add(("verdict", VALIDATOR.is_valid(document)))
 
     collect()
     assert {(o, v) for o in ("match", "no_match", "review", "rejected") for v in (True, False)} <= seen
+    assert {("verdict", v) for v in (True, False)} <= seen
 
 
 def test_the_schema_is_itself_valid_and_closed():
@@ -212,6 +228,8 @@ def test_the_subject_takes_no_foreign_value(value):
         decision(reasons=(value,), outcome="rejected", subject=None)
     with pytest.raises(DecisionSchemaError):
         decision(marks=(value,))
+    with pytest.raises(DecisionSchemaError):
+        decision(**(VERDICT | {"refers_to": value}))
 
 
 def test_nothing_can_be_attached():
@@ -276,6 +294,29 @@ def test_copies_are_checked_as_well():
         ({"outcome": "rejected", "subject": None, "reasons": ("liveness_spoof",), "liveness": "spoof"}, True),
         ({"outcome": "review", "subject": None, "reasons": ("liveness_uncertain",), "liveness": "uncertain"}, True),
         ({"outcome": "review", "subject": None, "reasons": ("liveness_uncertain",)}, False),
+        ({"outcome": "review", "subject": None, "reasons": ("objection",)}, True),
+        ({"outcome": "review", "subject": None, "reasons": ("objection",), "liveness": "uncertain"}, False),
+        ({"reasons": ("objection",)}, False),
+        ({"outcome": "rejected", "subject": None, "reasons": ("objection",)}, False),
+        ({"outcome": "rejected", "subject": None, "reasons": ("restricted",), "liveness": "not_checked"}, True),
+        ({"outcome": "rejected", "subject": None, "reasons": ("rate_limited",), "liveness": "not_checked"}, True),
+        ({"outcome": "no_match", "subject": None, "reasons": ("rate_limited",)}, False),
+        (VERDICT, True),
+        (VERDICT | {"outcome": "no_match", "subject": None, "reasons": ("reviewer",)}, True),
+        (VERDICT | {"outcome": "no_match", "subject": None, "reasons": ("below_threshold",)}, False),
+        (VERDICT | {"outcome": "no_match", "subject": None, "reasons": ("below_threshold", "reviewer")}, False),
+        ({"outcome": "no_match", "subject": None, "reasons": ("reviewer",)}, False),
+        ({"outcome": "no_match", "subject": None, "reasons": ("below_threshold", "reviewer")}, False),
+        (VERDICT | {"outcome": "review", "subject": None, "reasons": ("objection",)}, False),
+        (VERDICT | {"outcome": "rejected", "subject": None, "reasons": ("no_face",)}, False),
+        (VERDICT | {"liveness": "live"}, False),
+        (VERDICT | {"refers_to": None}, False),
+        (VERDICT | {"refers_to": "the first one"}, False),
+        (VERDICT | {"kind": "verify"}, False),
+        ({"refers_to": FIRST}, False),
+        ({"marks": ("clock",)}, True),
+        ({"marks": ("clock", "demonstration")}, True),
+        ({"declaration": "c" * 63}, False),
         ({"marks": ("demonstration", "development")}, True),
         ({"marks": ("development", "demonstration")}, False),
         ({"marks": ("production",)}, False),
@@ -471,6 +512,7 @@ def test_attack_every_character_changed():
         decision().to_json().replace('"schema":1,', '"schema":1,"similarity":0.93,').encode(),
         decision().to_json().replace('"outcome":"match",', '"outcome":"rejected","outcome":"match",').encode(),
         decision().to_json().replace('"p-4711"', "null").encode(),
+        decision().to_json().replace('"kind":"identify",', '"kind":"identify","refers_to":null,').encode(),
         decision().to_json().replace('"sequence":7', '"sequence":NaN').encode(),
     ],
 )

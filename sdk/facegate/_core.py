@@ -1,0 +1,401 @@
+"""What every role of a gate shares: models, rules, store, time, audit log and outbox; and how anything is written.
+
+There is one way to write, `GateCore.operation`: under the gate's lock, at a time that the gate believes, in one
+transaction of the store. What it wrote is on the disk when it ends without an error; if it raises, nothing has
+happened. A decision is made in the same way, so no answer is ever given that was not recorded.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from facegate._captured import Captured
+from facegate._clock import SystemClock
+from facegate._clock_guard import ClockGuard
+from facegate._credentials import Credential, accepts
+from facegate._decision import Decision, SignedDecision, format_time, is_reference, sign_decision
+from facegate._examiner import Examiner
+from facegate._limits import WINDOW, RateLimit
+from facegate._lockout import Lockout
+from facegate._retention import Retention, sweep
+from facegate._settings import read_setting
+from facegate._store._audit import Audit
+from facegate._store._outbox import Outbox
+from facegate._uuid7 import Uuid7Source
+from facegate.errors import GateClosedError, GroupError, KeyTypeError, RoleError, SubjectError
+from facegate_edge._keys import SigningKey
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from facegate._clock import Clock
+    from facegate._clock_guard import TrustedTime
+    from facegate._credentials import Role
+    from facegate._decision import Kind, Liveness, Mark, Outcome, Reason
+    from facegate._declaration import Declaration
+    from facegate._examiner import GatePipeline
+    from facegate._policy import Policy
+    from facegate._store._database import Transaction
+    from facegate._store._store import PersonRow, Store
+    from facegate_edge._bundle import Bundle
+    from facegate_edge._values import Template
+
+__all__ = ["Among", "Finding", "GateCore", "Work", "no_reference"]
+
+_MAX_REFUSED = 10  # wrong credentials a minute, after which none is looked at
+_DAY_MS = 86_400_000
+_SWEEP_EVERY = 3600.0  # seconds
+_MAX_SEARCH = 1024
+_Details = Mapping[str, "str | int | bool | None"]
+Among = dict[str, Collection[int]]  # how `Index.best` is told whom to search: {} is everybody
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a trial came to, before it is a decision.
+
+    Attributes:
+        outcome, reasons, subject, liveness: as in `Decision`.
+        about: the person whom the audit log names, also where the decision names nobody.
+    """
+
+    outcome: Outcome
+    reasons: tuple[Reason, ...] = ()
+    subject: str | None = None
+    liveness: Liveness = "not_checked"
+    about: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One operation while it is being written.
+
+    Attributes:
+        tx: the store's transaction.
+        now: the time that counts.
+        role, label: whose operation it is: the role, and the label of the credential that opened it.
+    """
+
+    tx: Transaction
+    now: TrustedTime
+    role: str
+    label: str
+    append: Callable[..., None]
+
+    @property
+    def ms(self) -> int:
+        """The time that counts, in milliseconds since 1970."""
+        return self.now.ms
+
+    def log(self, action: str, reference: str | None = None, details: _Details | None = None) -> None:
+        """Write an entry of the audit log, in the same transaction. No biometric data, no secret."""
+        said = {**(details or {}), "by": self.label} if self.label else details
+        self.append(self.tx, role=self.role, action=action, reference=reference, details=said)
+
+
+class GateCore:
+    """The shared inside of a gate. Who holds it can do everything: facades hold it, callers never do.
+
+    Thread-safe through `lock`: it takes one operation after the other, because the models' memory can serve only one.
+
+    Args:
+        bundle: an opened bundle. It stays the caller's to close, after the gate.
+        policy: the rules.
+        device: the key that signs decisions and the audit log.
+        store: the gate's store; closed with the gate from here on.
+        device_id: the device's reference in decisions, 1 to 64 letters, digits, dots, dashes, underscores.
+        declaration: what the gate is for.
+        clock: where the time comes from.
+        pipeline: the models in use.
+        owns_pipeline: whether they are closed with the gate.
+        demonstration: mark every decision as not real. A bundle with a model that is for demonstrations only does so
+            whatever is said here, and whoever signed it.
+        folder: the gate's, None for one in memory.
+
+    Raises:
+        PolicyError: the bundle has no operating point for the policy, or no liveness model that it requires.
+        SubjectError: `device_id` is no reference.
+        KeyTypeError: `device` is no private key.
+        StoreError: the store cannot be written. Store and pipeline stay open then.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        policy: Policy,
+        device: SigningKey,
+        store: Store,
+        *,
+        device_id: str,
+        declaration: Declaration,
+        pipeline: GatePipeline,
+        owns_pipeline: bool,
+        clock: Clock | None = None,
+        demonstration: bool = False,
+        folder: Path | None = None,
+    ) -> None:
+        check_identity(device_id, device)
+        self.manifest = bundle.manifest
+        self.threshold = policy.check(bundle.manifest)
+        self.policy = policy
+        self.policy_id = policy.id
+        self.bundle_id = bundle.id
+        self.device = device
+        self.device_id = device_id
+        self.declaration = declaration
+        self.folder = folder
+        self.clock: Clock = clock if clock is not None else SystemClock()
+        self.demonstration = demonstration or bundle.manifest.demonstration
+        marks: tuple[tuple[Mark, bool], ...] = (
+            ("demonstration", self.demonstration),
+            ("development", bundle.development),
+        )
+        self._marks = tuple(mark for mark, applies in marks if applies)
+        self._pipeline = pipeline
+        self._owns_pipeline = owns_pipeline
+        self.store = store
+        self.lock = threading.RLock()
+        self.guard = ClockGuard(store.db, self.clock, max_gap_days=read_setting(store.db, "clock_gap_days"))
+        believed = _BelievedClock(self.guard, self.clock)
+        self.audit = Audit(store.db, device, believed)
+        self.outbox = Outbox(store.db, believed, keys=device.verify_key, lock=self.lock)
+        self.examiner = Examiner(pipeline, policy, store)
+        self.lockout = Lockout(store.db, policy, self.clock)
+        self.captured = Captured(self.lock, self.clock.monotonic)
+        self._ids = Uuid7Source()
+        self._closed = False
+        self._pid = os.getpid()
+        self._retention: Retention | None = None
+        self._sweep_at = float("-inf")
+        self._refused = RateLimit(_MAX_REFUSED)
+        self.rate = self._resume()
+
+    # --- the ways in -------------------------------------------------------------------------------------------------
+
+    def check_open(self) -> None:
+        """Raise GateClosedError if the gate is closed, or belongs to another process."""
+        if self._closed:
+            raise GateClosedError("the gate is closed", hint="open it again; one in memory has forgotten everybody")
+        if os.getpid() != self._pid:
+            # Two processes would sign different decisions with the same sequence number.
+            raise GateClosedError("the gate belongs to another process", hint="open gates after forking")
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Under the lock, after a sweep if one is due. For what only reads, and for the models' work."""
+        with self.lock:
+            self.check_open()
+            now = self.clock.monotonic()
+            if now >= self._sweep_at:
+                self._sweep_at = now + _SWEEP_EVERY  # first: the sweep comes in here as well
+                sweep(self)
+            yield
+
+    @contextmanager
+    def operation(self, role: str, label: str) -> Iterator[Work]:
+        """The way in for everything that writes: one transaction, committed when it ends.
+
+        Raises:
+            GateClosedError: see `check_open`.
+            StoreError: it could not be written, and nothing has happened.
+        """
+        with self.reading():
+            with self.store.db.transaction() as tx:
+                now = self.guard.check(tx)
+                if now.changed:
+                    action = "clock_suspect" if now.suspect else "clock_trusted"
+                    self.audit.append(tx, role="gate", action=action, details={"cause": now.cause or None})
+                yield Work(tx, now, role, label, self.audit.append)
+            if role != "recognizer":
+                self._retention = None  # a setting may be another one
+
+    def open_role(self, role: Role, credential: Credential) -> str:
+        """The label under which the credential opens the role.
+
+        Raises:
+            RoleError: it does not; or too many wrong ones were shown in the last minute, and none is looked at.
+        """
+        with self.lock:
+            self.check_open()
+            now = self.clock.monotonic()
+            if self._refused.reached(now):
+                raise RoleError("too many wrong credentials", hint="wait a minute; the audit log says when they came")
+            fits = isinstance(credential, Credential) and credential.role == role
+            label = accepts(self.store.db, role, credential) if fits else None
+            if label is None:
+                self._refused.count(now)
+                with self.operation("gate", "") as work:
+                    work.log("credential_refused", details={"role": role})
+                raise RoleError(
+                    f"this credential does not open the role {role}", hint="every role has a credential of its own"
+                )
+            return label
+
+    # --- time, settings, people ----------------------------------------------------------------------------------
+
+    def now(self) -> TrustedTime:
+        """The time that counts. What the law asks for goes by it, and never by the machine's clock alone."""
+        return self.guard.now()
+
+    def setting(self, name: str) -> Any:
+        """A setting's value, or its default."""
+        return read_setting(self.store.db, name)
+
+    def refusal(self, person: PersonRow, now: TrustedTime) -> Reason | None:
+        """Why that person is not compared with anybody, by the time that counts; None if they may be."""
+        if person.restricted:
+            return "restricted"
+        if person.lapsed or self._consent_over(person, now):
+            return "consent_missing"
+        return "unknown_subject" if self.retention_rules().person_expired(person.used, now.ms) else None
+
+    def groups(self, names: Sequence[str] | None) -> Among:
+        """The people of these groups, or everybody, to search among. Raises GroupError."""
+        if names is None:
+            return {}
+        if isinstance(names, str) or not names:
+            raise GroupError("groups are given as a list of names, one at least", hint="leave them out for everybody")
+        found = [self.store.group(name) if is_reference(name) else None for name in names]
+        if None in found:
+            raise GroupError("there is no such group", hint="an enroller can list the groups")
+        return {"groups": frozenset(group.id for group in found if group is not None)}
+
+    def similar_people(self, template: Template, among: Among, k: int) -> list[PersonRow]:
+        """The k most similar people above the threshold, most similar first, without those who may not be compared."""
+        now, wanted = self.now(), k
+        while True:
+            matches = self.store.index.best(template, **among, k=wanted)
+            similar = [match for match in matches if match.similarity >= self.threshold]
+            people = [person for match in similar if (person := self.store.person_by_id(match.owner)) is not None]
+            allowed = [person for person in people if self.refusal(person, now) is None]
+            if len(allowed) >= k or len(similar) < wanted or wanted >= _MAX_SEARCH:
+                return allowed[:k]
+            wanted = min(2 * wanted + 8, _MAX_SEARCH)  # some were passed over: who comes next may be similar enough
+
+    def similar_faces(self, template: Template, face_list: int, k: int) -> list[int]:
+        """Row ids of the k most similar faces of a list, as far as they are above the threshold."""
+        matches = self.store.index.similar(template, face_list, k=k)
+        return [match.face for match in matches if match.similarity >= self.threshold]
+
+    def retention_rules(self) -> Retention:
+        """For how long what is kept, as it is set."""
+        if self._retention is None:
+            self._retention = Retention.read(self.store.db)
+        return self._retention
+
+    def _consent_over(self, person: PersonRow, now: TrustedTime) -> bool:
+        """Whether the person's latest consent has run out. What nobody has swept yet does not count either."""
+        rows = self.store.db.read("SELECT expires FROM consent WHERE person = ? ORDER BY id DESC LIMIT 1", person.id)
+        return bool(rows) and rows[0][0] is not None and now.ms >= rows[0][0]
+
+    # --- decisions -----------------------------------------------------------------------------------------------
+
+    def decide(self, work: Work, kind: Kind, finding: Finding, *, refers_to: str | None = None) -> SignedDecision:
+        """Number, date and sign what was found; into the outbox and the audit log, in the operation's transaction.
+
+        Give it to the caller only when the operation has ended: it has not happened before.
+        """
+        marks: tuple[Mark, ...] = ("clock", *self._marks) if work.now.suspect else self._marks
+        decision = Decision(
+            id=str(self._ids.new(work.ms)),
+            device=self.device_id,
+            sequence=_next_sequence(work.tx),
+            time=format_time(work.now.time),
+            kind=kind,
+            outcome=finding.outcome,
+            subject=finding.subject,
+            reasons=finding.reasons,
+            liveness=finding.liveness,
+            bundle=self.bundle_id,
+            policy=self.policy_id,
+            declaration=self.declaration.id,
+            marks=marks,
+            refers_to=refers_to,
+        )
+        signed = SignedDecision(decision, sign_decision(decision, self.device))
+        self.outbox.put(work.tx, signed, review=finding.outcome == "review")
+        about = finding.subject if finding.subject is not None else finding.about
+        work.log(
+            "decision",
+            about,
+            {
+                "decision": decision.id,
+                "kind": kind,
+                "outcome": finding.outcome,
+                "reasons": ",".join(finding.reasons) or None,
+                **({"refers_to": refers_to} if refers_to is not None else {}),
+            },
+        )
+        return signed
+
+    def note_use(self, work: Work, person: PersonRow) -> None:
+        """Remember that the person was matched, at most once a day: what is kept is the day, not every passage."""
+        if work.ms - person.used >= _DAY_MS:
+            work.tx.update("person", person.id, used=work.ms)
+
+    # --- its life ------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Wipe what is in memory, close the store, free the pipeline if the gate made it. Twice does nothing."""
+        with self.lock:
+            if self._closed:
+                return
+            self._closed = True
+            self.captured.clear()
+            try:
+                self.store.close()
+            finally:
+                if self._owns_pipeline:
+                    self._pipeline.close()
+
+    def _resume(self) -> RateLimit:
+        """What a start must not undo: running lock-outs, and how often the gate was asked in the last minute."""
+        with self.operation("gate", "") as work:
+            self.lockout.resume(work.tx)
+            work.log("opened", details={"device": self.device_id, "bundle": self.bundle_id, "policy": self.policy_id})
+            rows = work.tx.execute(
+                "SELECT time FROM decision WHERE time > ? ORDER BY sequence DESC LIMIT 10000",
+                work.ms - int(WINDOW * 1000),
+            ).fetchall()
+            ages = [(work.ms - time) / 1000 for (time,) in rows]
+        return RateLimit(self.policy.max_trials_per_minute, ages=ages, now=self.clock.monotonic())
+
+
+def _next_sequence(tx: Transaction) -> int:
+    # In the store's state, which its tally covers: a number is never given twice, whatever is put back.
+    (number,) = tx.execute("UPDATE state SET sequence = sequence + 1 WHERE id = 1 RETURNING sequence").fetchone()
+    return int(number)
+
+
+class _BelievedClock:
+    """The time that the gate believes, for what writes it down."""
+
+    def __init__(self, guard: ClockGuard, clock: Clock) -> None:
+        self._guard = guard
+        self.monotonic = clock.monotonic
+
+    def now(self) -> datetime:
+        return self._guard.now().time
+
+
+def check_identity(device_id: str, device: SigningKey) -> None:
+    """Refuse a device that could not sign, before anything is made for it. Raises SubjectError, KeyTypeError."""
+    if not is_reference(device_id):
+        raise no_reference("device_id")
+    if not isinstance(device, SigningKey):
+        # Not with the first decision, when people are enrolled already.
+        raise KeyTypeError("decisions are signed with a SigningKey", hint="SigningKey.load reads a private key")
+
+
+def no_reference(what: str) -> SubjectError:
+    """The error for what should be a reference and is none."""
+    return SubjectError(
+        f"{what} is no reference",
+        hint="1 to 64 letters, digits, dots, dashes, underscores, the first a letter or digit: a pseudonym, not a name",
+    )
