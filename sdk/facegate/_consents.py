@@ -38,7 +38,8 @@ def check_consent(consent: object, declaration: Declaration, now: datetime, *, d
         raise ConsentPurposeError(
             "a demonstration is no legal basis for enrolling somebody", hint="record the consent of the person"
         )
-    if not consent.valid_at(now):
+    # To the millisecond, as the gate's time is: a consent may have been given right now.
+    if _milliseconds(consent.given_at) > _milliseconds(now) or consent.expired_at(now):
         raise ConsentExpiredError("the consent has expired or is not given yet", hint="check its dates")
     return consent
 

@@ -1,51 +1,78 @@
 """A gate on disk: what `facegate init` makes and `open_gate` opens.
 
-    gate.json       what this folder is: format, device id, when it was made
-    policy.json     the rules; people edit it
-    bundle.fgb      the models, a copy of the bundle as it was verified
-    trust/          the keys whose bundles this gate runs, KEYID.pub each
-    device.key      signs decisions; 0600, made here, leaves the device never
-    device.key.pub  what a receiver of decisions needs
-
-People are not in it yet: they are enrolled in memory and gone when the gate is closed.
+gate.json         what this folder is: format, device id, when it was made, where its sealing key comes from
+policy.json       the rules; people edit it
+declaration.json  what the gate is for; read-only: another purpose is another gate
+bundle.fgb        the models, a copy of the bundle as it was verified
+trust/            the keys whose bundles this gate runs, KEYID.pub each
+device.key        signs decisions and the audit log; 0600, made here, leaves the device never
+device.key.pub    what a receiver of decisions needs
+gate.db           people, sealed faces, consents, audit log, outbox (and SQLite's gate.db-wal while it is open)
+seal.key          what opens the sealed faces; 0600; not here if the key comes from elsewhere
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facegate._decision import format_time, is_reference
+from facegate._core import GateCore
+from facegate._decision import is_reference
+from facegate._declaration import parse_declaration
+from facegate._files import sync_folder, write_new
 from facegate._gate import Gate
-from facegate._policy_json import dump_policy, parse_policy
-from facegate.errors import GateExistsError, GateFolderError, GateWriteError, SubjectError
+from facegate._policy_json import parse_policy
+from facegate._store._key_providers import parse_provider
+from facegate._store._store import FILE as STORE
+from facegate._store._store import Store
+from facegate.errors import DeclarationError, GateFolderError, GateWriteError
 from facegate_edge._bundle import open_bundle
 from facegate_edge._keys import SigningKey, TrustStore
-from facegate_edge._version import VERSION
 from facegate_edge.errors import MissingModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import os
 
     from facegate._clock import Clock
-    from facegate._policy import Policy
+    from facegate._declaration import Declaration
+    from facegate._examiner import GatePipeline
+    from facegate._store._database import Database
+    from facegate._store._key_providers import SealKey
     from facegate_edge._bundle import Bundle
+    from facegate_edge._manifest import RecognizerInfo
     from facegate_edge._timings import Timings
 
-__all__ = ["FORMAT_VERSION", "GateInfo", "check_new_gate", "create_gate", "open_gate"]
+__all__ = [
+    "BUNDLE",
+    "DECLARATION",
+    "FORMAT_VERSION",
+    "GATE",
+    "KEY",
+    "POLICY",
+    "PUBLIC",
+    "SEAL",
+    "STORE",
+    "TRUST",
+    "GateInfo",
+    "check_declaration",
+    "open_gate",
+    "read_declaration",
+    "read_info",
+    "template_kind",
+    "write_info",
+]
 
-FORMAT_VERSION = 1
-GATE, POLICY, BUNDLE, TRUST, KEY, PUBLIC = (
-    *("gate.json", "policy.json", "bundle.fgb", "trust"),
-    *("device.key", "device.key.pub"),
+FORMAT_VERSION = 2
+GATE, POLICY, DECLARATION, BUNDLE, TRUST, KEY, PUBLIC, SEAL = (
+    *("gate.json", "policy.json", "declaration.json", "bundle.fgb", "trust"),
+    *("device.key", "device.key.pub", "seal.key"),
 )
+DECLARED = "declaration"  # the row among the settings that holds the declaration's id
 _MAX_FILE = 64 * 1024
+_MAX_PROVIDER = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,140 +84,96 @@ class GateInfo:
         device_id: the device's reference in decisions.
         created: RFC 3339, UTC.
         facegate: the version that made the folder.
+        key: the provider of the sealing key, as `parse_provider` reads it.
     """
 
     format: int
     device_id: str
     created: str
     facegate: str
-
-
-def check_new_gate(folder: Path, bundle: Bundle, policy: Policy, device_id: str) -> None:
-    """Find out whether `create_gate` would succeed, as far as that can be known without writing.
-
-    Raises:
-        GateExistsError, GateFolderError: something is in the way, or there is no folder to make it in.
-        SubjectError: `device_id` is no reference.
-        PolicyError, MissingModelError: the bundle lacks what the rules or a gate need.
-    """
-    if not is_reference(device_id):
-        raise SubjectError(
-            "the device id is no reference",
-            hint="give --device-id: 1 to 64 letters, digits, dots, dashes, underscores, the first a letter or digit",
-        )
-    for role in ("detector", "recognizer"):
-        if bundle.manifest.model(role) is None:
-            raise MissingModelError(f"the bundle has no {role}", hint="`facegate bundle build` makes a whole one")
-    policy.check(bundle.manifest)
-    parent = folder.absolute().parent
-    try:
-        if not parent.is_dir():
-            raise GateFolderError(f"there is no folder {parent}", hint="make it first; `init` makes only its own")
-        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-            raise GateExistsError(f"{folder} exists and is no folder", hint="choose another name")
-        if folder.is_dir() and folder.samefile(Path.cwd()):
-            raise GateExistsError(
-                f"{folder} is the current folder, and a gate takes its folder's place as a whole",
-                hint="go to the folder above it and name it from there",
-            )
-        taken = _taken(folder)
-    except OSError as error:
-        raise _unreadable(folder, error) from error
-    if taken:
-        raise _exists(folder)
-
-
-def create_gate(
-    folder: str | os.PathLike[str], bundle: Bundle, trust: TrustStore, policy: Policy, *, device_id: str
-) -> SigningKey:
-    """Make a gate's folder, mode 0700, all of it or nothing.
-
-    Args:
-        folder: where; it must not exist yet, or be empty.
-        bundle: opened and trusted. What is copied is what was checked, not the file that may have changed since.
-        trust: the keys whose bundles the gate runs, this one's signer among them.
-        policy: the rules.
-        device_id: the device's reference in decisions.
-
-    Returns:
-        The device's key, which was made for this gate and stands in it without a passphrase: a device must start
-        without anybody at hand.
-
-    Raises:
-        GateFolderError: `trust` would not open the bundle again.
-        GateWriteError: no space or no permission. Nothing is left behind.
-        GateExistsError, SubjectError, PolicyError, MissingModelError: see `check_new_gate`.
-    """
-    folder = Path(folder)
-    check_new_gate(folder, bundle, policy, device_id)
-    if not bundle.trusted or bundle.key_id not in trust:
-        raise GateFolderError(
-            "a gate runs only bundles of a signer that it trusts", hint="sign the bundle, and give the signer's key"
-        )
-    info = GateInfo(FORMAT_VERSION, device_id, format_time(datetime.now(timezone.utc)), VERSION)
-    key = SigningKey.generate()
-    try:
-        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))  # 0700
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    begun = made
-    try:
-        (made / TRUST).mkdir(mode=0o700)
-        _write(made / GATE, [(json.dumps(asdict(info), indent=2) + "\n").encode()])
-        _write(made / POLICY, [dump_policy(policy).encode()])
-        _write(made / BUNDLE, [bundle.file_bytes()])
-        for trusted in trust:
-            _write(made / TRUST / f"{trusted.key_id}.pub", [trusted.to_pem()])
-        key.save(made / KEY)
-        key.verify_key.save(made / PUBLIC)
-        for directory in (made / TRUST, made):
-            _sync(directory)
-        made.rename(folder)  # onto nothing or an empty folder; anything else is refused by the system
-        begun = folder
-        _sync(folder.absolute().parent)
-    except BaseException as error:
-        shutil.rmtree(begun, ignore_errors=True)
-        if isinstance(error, OSError):
-            if begun is made and _taken(folder):  # somebody was faster
-                raise _exists(folder) from error
-            raise _unwritable(folder, error) from error
-        raise
-    return key
+    key: str
 
 
 def open_gate(
     folder: str | os.PathLike[str],
     *,
+    key: str | SealKey | None = None,
     passphrase: str | bytes | None = None,
     clock: Clock | None = None,
     timings: Timings | None = None,
+    pipeline: GatePipeline | None = None,
 ) -> Gate:
-    """Open a gate that `facegate init` made. People are enrolled in memory, and gone when it is closed.
+    """Open a gate that `facegate init` made. One process at a time can have it open.
 
     Args:
         folder: the gate's.
+        key: the provider of the sealing key; None: the one that gate.json names.
         passphrase: of the device's key, if somebody protected it.
         clock: where the time comes from.
         timings: records where the time goes.
+        pipeline: the models in use, and the caller's to close; None: made of the gate's bundle.
 
     Raises:
         GateFolderError: there is no gate, a file of it is missing, or a newer version made it.
+        DeclarationError: declaration.json is not the one that the gate was made with.
         PolicyError: policy.json is not valid, or asks for what the bundle does not have.
         KeyFileError, KeyPermissionError: the device's key or a trusted one cannot be used.
         BundleError: one of its subclasses: the bundle is not as it was signed.
+        StoreError: one of its subclasses: no sealing key or a wrong one, another process has the gate open, the store
+            is damaged, was changed or is newer.
         ModelError, EngineError: the models cannot be run here.
     """
     folder = Path(folder)
-    info = _info(folder)
+    info = read_info(folder)
     policy = parse_policy(_read(folder, POLICY))
+    declaration = read_declaration(folder)
     trust = TrustStore.load(folder / TRUST)
     device = SigningKey.load(folder / KEY, passphrase)
+    named = info.key if key is None else key
+    provider = parse_provider(named, folder=folder) if isinstance(named, str) else named
     # The engines hold on to the models' memory for as long as they need it: the bundle itself may go.
-    with open_bundle(folder / BUNDLE, trust=trust) as bundle:
-        return Gate(bundle, policy, device, device_id=info.device_id, clock=clock, timings=timings)
+    with open_bundle(folder / BUNDLE, trust=trust) as bundle, contextlib.ExitStack() as stack:
+        templates = template_kind(bundle)
+        store = Store.open(
+            folder, space=templates.template_space, length=templates.template_length, key=provider, clock=clock
+        )
+        stack.callback(store.close)
+        if store.device != info.device_id:
+            raise GateFolderError("the store is that of another device", hint="restore the gate's own gate.db")
+        check_declaration(store.db, declaration)
+        if store.key_name != provider.name:
+            # A change of the key to another provider was cut off after it had been decided.
+            write_info(folder, GateInfo(**{**asdict(info), "key": store.key_name}))
+            store.settle_key()
+        owned = pipeline is None
+        if pipeline is None:
+            from facegate_edge._pipeline import Pipeline  # noqa: PLC0415 - the engine is not needed with a given one
+
+            pipeline = Pipeline(bundle, timings=timings)
+            stack.callback(pipeline.close)
+        core = GateCore(
+            *(bundle, policy, device, store),
+            device_id=info.device_id,
+            declaration=declaration,
+            pipeline=pipeline,
+            owns_pipeline=owned,
+            clock=clock,
+            folder=folder,
+        )
+        stack.pop_all()  # store and pipeline are the gate's to close from here on
+        return Gate(core)
 
 
-def _info(folder: Path) -> GateInfo:
+def template_kind(bundle: Bundle) -> RecognizerInfo:
+    """What templates a bundle makes. Raises MissingModelError: none, it has no recognizer."""
+    model = bundle.manifest.model("recognizer")
+    if model is None or model.recognizer is None:
+        raise MissingModelError("the bundle has no recognizer", hint="`facegate bundle build` makes a whole one")
+    return model.recognizer
+
+
+def read_info(folder: Path) -> GateInfo:
+    """gate.json. Raises GateFolderError: there is no gate, or not one that this version reads."""
     hint = f"{GATE} is written by `facegate init` and not edited; restore it, or make a new gate"
     data = _read(folder, GATE)
     try:
@@ -205,11 +188,51 @@ def _info(folder: Path) -> GateInfo:
             f"the gate has format {document['format']}, this version reads {FORMAT_VERSION}",
             hint="update facegate on this device",
         )
-    if document.keys() != {field.name for field in fields(GateInfo)} or document["format"] != FORMAT_VERSION:
+    if document["format"] < FORMAT_VERSION:
+        raise GateFolderError(
+            f"the gate has format {document['format']}, which kept nobody; this version reads {FORMAT_VERSION}",
+            hint="move the folder away and make the gate again with `facegate init`",
+        )
+    if document.keys() != {field.name for field in fields(GateInfo)}:
         raise GateFolderError(f"{GATE} has not the fields that it should have", hint=hint)
-    if not is_reference(document["device_id"]) or not all(type(document[n]) is str for n in ("created", "facegate")):
+    texts = all(type(document[name]) is str for name in ("created", "facegate", "key"))
+    if not is_reference(document["device_id"]) or not texts or len(document["key"]) > _MAX_PROVIDER:
         raise GateFolderError(f"{GATE} holds a value that it cannot have", hint=hint)
     return GateInfo(**document)
+
+
+def dump_info(info: GateInfo) -> bytes:
+    """gate.json's bytes."""
+    return (json.dumps(asdict(info), indent=2) + "\n").encode()
+
+
+def write_info(folder: Path, info: GateInfo) -> None:
+    """Replace gate.json in one step. Raises GateWriteError; the old one is still there then."""
+    fresh = folder / f".{GATE}.new"
+    try:
+        fresh.unlink(missing_ok=True)
+        write_new(fresh, [dump_info(info)])
+        fresh.replace(folder / GATE)
+        sync_folder(folder)
+    except OSError as error:
+        raise GateWriteError(
+            f"{folder / GATE} cannot be written: {error.strerror}", hint="make room, or look at the permissions"
+        ) from error
+
+
+def read_declaration(folder: Path) -> Declaration:
+    """declaration.json. Raises GateFolderError, DeclarationError."""
+    return parse_declaration(_read(folder, DECLARATION))
+
+
+def check_declaration(db: Database, declaration: Declaration) -> None:
+    """Raise DeclarationError unless it is the one that the store was made for: people agreed to its purpose."""
+    rows = db.read("SELECT value FROM setting WHERE name = ?", DECLARED)
+    if not rows or json.loads(rows[0][0]) != declaration.id:
+        raise DeclarationError(
+            f"{DECLARATION} is not the declaration that this gate was made with",
+            hint="restore the file; what people agreed to does not change: for another purpose make another gate",
+        )
 
 
 def _read(folder: Path, name: str) -> bytes:
@@ -223,46 +246,9 @@ def _read(folder: Path, name: str) -> bytes:
             ) from None
         raise GateFolderError(f"there is no gate {folder}", hint=f"`facegate init {folder}` makes one") from None
     except OSError as error:
-        raise _unreadable(folder / name, error) from error
+        raise GateFolderError(
+            f"{folder / name} cannot be read: {error.strerror}", hint="check its permissions"
+        ) from error
     if len(data) > _MAX_FILE:
         raise GateFolderError(f"{folder / name} is far too large", hint="restore the file, or make a new gate")
     return data
-
-
-def _write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
-    # Whatever the umask: a key that anybody may write is not trusted again when the gate is opened.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    with os.fdopen(descriptor, "wb") as file:
-        file.writelines(pieces)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _taken(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
-
-
-def _exists(folder: Path) -> GateExistsError:
-    if (folder / GATE).exists():
-        hint = "it is never overwritten: use it, or choose another folder; move it away to start afresh"
-        return GateExistsError(f"{folder} is a gate already", hint=hint)
-    return GateExistsError(f"{folder} is not empty", hint="a gate has a folder of its own: choose another name")
-
-
-def _unreadable(path: Path, error: OSError) -> GateFolderError:
-    return GateFolderError(f"{path} cannot be read: {error.strerror}", hint="check its permissions")
-
-
-def _unwritable(folder: Path, error: OSError) -> GateWriteError:
-    return GateWriteError(
-        f"the gate {folder} cannot be made: {error.strerror}",
-        hint="make room or choose another folder; nothing was made",
-    )
