@@ -12,13 +12,19 @@ from facegate_edge._version import VERSION
 
 if TYPE_CHECKING:
     from facegate import errors
+    from facegate._administrator import Administrator
     from facegate._captured import CapturedFace
     from facegate._clock import Clock, SystemClock
     from facegate._consent import Consent
+    from facegate._credentials import Credential, CredentialInfo, find_credential
     from facegate._decision import Decision, SignedDecision, sign_decision, verify_decision
-    from facegate._enrollment import EnrollResult
+    from facegate._declaration import Declaration, load_declaration
+    from facegate._enroller import Enroller
+    from facegate._enrollment import EnrollResult, FaceInfo, PersonInfo
     from facegate._gate import Gate, GateStatus
     from facegate._gate_folder import open_gate
+    from facegate._groups import GroupInfo
+    from facegate._lists import ListInfo
     from facegate._policy import Policy
     from facegate._recognizer import Recognizer
     from facegate._reference import open_reference_bundle, reference_policy
@@ -29,15 +35,24 @@ if TYPE_CHECKING:
     from facegate_edge._values import Frame, PixelFormat
 
 __all__ = [
+    "Administrator",
     "Bundle",
     "CapturedFace",
     "Clock",
     "Consent",
+    "Credential",
+    "CredentialInfo",
     "Decision",
+    "Declaration",
     "EnrollResult",
+    "Enroller",
+    "FaceInfo",
     "Frame",
     "Gate",
     "GateStatus",
+    "GroupInfo",
+    "ListInfo",
+    "PersonInfo",
     "PixelFormat",
     "Policy",
     "QualityGate",
@@ -49,6 +64,8 @@ __all__ = [
     "VerifyKey",
     "__version__",
     "errors",
+    "find_credential",
+    "load_declaration",
     "load_image",
     "open_bundle",
     "open_gate",
@@ -61,15 +78,24 @@ __all__ = [
 __version__ = VERSION
 
 _HOME = {
+    "Administrator": "facegate._administrator",
     "Bundle": "facegate_edge._bundle",
     "CapturedFace": "facegate._captured",
     "Clock": "facegate._clock",
     "Consent": "facegate._consent",
+    "Credential": "facegate._credentials",
+    "CredentialInfo": "facegate._credentials",
     "Decision": "facegate._decision",
+    "Declaration": "facegate._declaration",
     "EnrollResult": "facegate._enrollment",
+    "Enroller": "facegate._enroller",
+    "FaceInfo": "facegate._enrollment",
     "Frame": "facegate_edge._values",
     "Gate": "facegate._gate",
     "GateStatus": "facegate._gate",
+    "GroupInfo": "facegate._groups",
+    "ListInfo": "facegate._lists",
+    "PersonInfo": "facegate._enrollment",
     "PixelFormat": "facegate_edge._values",
     "Policy": "facegate._policy",
     "QualityGate": "facegate_edge._quality",
@@ -79,6 +105,8 @@ _HOME = {
     "SystemClock": "facegate._clock",
     "TrustStore": "facegate_edge._keys",
     "VerifyKey": "facegate_edge._keys",
+    "find_credential": "facegate._credentials",
+    "load_declaration": "facegate._declaration",
     "load_image": "facegate_edge._image",
     "open_bundle": "facegate_edge._bundle",
     "open_gate": "facegate._gate_folder",
