@@ -179,8 +179,19 @@ def sweep(gate: GateCore, *, dry_run: bool = False) -> SweepReport:
                 (_OLD_REQUESTS, due.requests),
             )
         ]
-        references = [tuple(reference for _, reference in rows) for rows in (unused, lapsed)]
-        report = SweepReport(now.time, "", dry_run, *references, faces, *counts)
+        audit, decisions, reports, requests = counts
+        report = SweepReport(
+            time=now.time,
+            suspect="",
+            dry_run=dry_run,
+            people=tuple(reference for _, reference in unused),
+            lapsed=tuple(reference for _, reference in lapsed),
+            faces=faces,
+            audit=audit,
+            decisions=decisions,
+            reports=reports,
+            requests=requests,
+        )
         if report.empty or dry_run:
             return report
         _erase_people(gate, due, unused, lapsed)

@@ -50,6 +50,7 @@ RequestOutcome = Literal["done", "refused", "canceled"]
 MAX_NOTE = 500
 _COLUMNS = "number, kind, reference, received, due, checked_by, closed, outcome, note"
 _DAY_MS = 86_400_000
+_FIND = f"SELECT {_COLUMNS} FROM request WHERE number = ?"  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def open_request(work: Work, right: str, reference: str, checked_by: str, *, day
     )
     said = {"request": number, "right": right, "due": format_time(moment(due)), "checked_by": checked_by}
     work.log("request_opened", reference, said)
-    return Request(number, right, reference, moment(work.ms), moment(due), checked_by, note=note)  # type: ignore[arg-type]
+    return Request(number, right, reference, moment(work.ms), moment(due), checked_by, note=note)
 
 
 def settle(
@@ -154,7 +155,7 @@ def settle(
             hint="one of request=... and checked_by=...",
         )
     if request is not None:
-        found = find(work.tx.execute, request)
+        found = _find(work, request)
         if (found.right, found.reference) != (right, reference):
             raise RequestError(
                 f"the request is not about {right} of this person", hint="`facegate rights list` shows what it is about"
@@ -170,7 +171,7 @@ def close(work: Work, number: str, outcome: str, note: str | None) -> Request:
     Raises:
         RequestError: it is not known or closed, there is no such outcome, or it is refused without a reason.
     """
-    found = find(work.tx.execute, number)
+    found = _find(work, number)
     if found.closed is not None:
         raise RequestError("the request is closed already", hint="open another one if the person asks again")
     if outcome not in get_args(RequestOutcome):
@@ -185,7 +186,7 @@ def close(work: Work, number: str, outcome: str, note: str | None) -> Request:
     work.tx.update("request", row, **changes)
     said = {"request": number, "right": found.right, "outcome": outcome}
     work.log("request_closed", found.reference, said)
-    return find(work.tx.execute, number)
+    return _find(work, number)
 
 
 def close_all(work: Work, reference: str) -> int:
@@ -196,12 +197,9 @@ def close_all(work: Work, reference: str) -> int:
     return len(rows)
 
 
-def find(execute: Any, number: str) -> Request:
-    """The request of that number, by a transaction's `execute`. Raises RequestError."""
-    row = execute(f"SELECT {_COLUMNS} FROM request WHERE number = ?", str(number)).fetchone()  # noqa: S608 - constants
-    if row is None:
-        raise RequestError("there is no request of that number", hint="`facegate rights list` lists them")
-    return _request(row)
+def find(db: Database, number: str) -> Request:
+    """The request of that number. Raises RequestError."""
+    return _only(db.read(_FIND, str(number)))
 
 
 def requests_of(db: Database, reference: str | None = None, *, open_only: bool = False) -> tuple[Request, ...]:
@@ -224,6 +222,16 @@ def check_note(note: str | None) -> str | None:
     if not isinstance(note, str) or len(note) > MAX_NOTE or any(unicodedata.category(c) in ("Cc", "Cs") for c in note):
         raise RequestError("the note is none", hint=f"one line of up to {MAX_NOTE} characters; no names are needed")
     return note.strip() or None
+
+
+def _find(work: Work, number: str) -> Request:
+    return _only(work.tx.execute(_FIND, str(number)).fetchall())
+
+
+def _only(rows: list[tuple[Any, ...]]) -> Request:
+    if not rows:
+        raise RequestError("there is no request of that number", hint="`facegate rights list` lists them")
+    return _request(rows[0])
 
 
 def _request(row: tuple[Any, ...]) -> Request:

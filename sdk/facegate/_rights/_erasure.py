@@ -1,0 +1,81 @@
+"""Erasing a person on their request, and certifying it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from facegate._certificate import ErasureCertificate, hash_reference, new_salt, sign_certificate
+from facegate._core import no_reference
+from facegate._decision import format_time, is_reference
+from facegate._uuid7 import Uuid7Source
+from facegate.errors import SubjectError
+
+if TYPE_CHECKING:
+    from facegate._certificate import ErasureReason, SignedCertificate
+    from facegate._core import GateCore, Work
+    from facegate._store._store import PersonRow
+
+__all__ = ["erase", "known_person"]
+
+_ids = Uuid7Source()
+
+
+def known_person(gate: GateCore, reference: str) -> PersonRow:
+    """The person of that reference, enrolled or lapsed. Raises SubjectError."""
+    if not is_reference(reference):
+        raise no_reference("reference")
+    person = gate.store.person(reference)
+    if person is None:
+        raise SubjectError("no such person is enrolled", hint="`facegate people list` lists the references")
+    return person
+
+
+def erase(gate: GateCore, work: Work, reference: str, reason: ErasureReason) -> SignedCertificate:
+    """Erase a person in the operation's transaction; what was in the files is gone once it has ended.
+
+    Args:
+        gate: whose.
+        work: the operation; the certificate counts only when it has ended without an error.
+        reference: the person's.
+        reason: why.
+
+    Returns:
+        The certificate. It is in the audit log by its hash.
+
+    Raises:
+        SubjectError: there is no such person.
+    """
+    person = known_person(gate, reference)
+    counts = [
+        work.tx.execute(f"SELECT count(*) FROM {table} WHERE person = ?", person.id).fetchone()[0]  # noqa: S608
+        for table in ("face", "consent", "membership")
+    ]
+    salt = new_salt()
+    certificate = ErasureCertificate(
+        id=str(_ids.new(work.ms)),
+        gate=gate.store.gate_id,
+        device=gate.device_id,
+        time=format_time(work.now.time),
+        clock_suspect=work.now.suspect,
+        reason=reason,
+        salt=salt,
+        subject=hash_reference(salt, reference),
+        faces=counts[0],
+        consents=counts[1],
+        groups=counts[2],
+    )
+    signed = sign_certificate(certificate, gate.device)
+    gate.store.erase_person(work.tx, person.id)
+    gate.lockout.forget(work.tx, reference)
+    # Faces that were captured in the last minutes may be this person's, and nobody knows which.
+    work.tx.after_commit(gate.captured.clear)
+    said: dict[str, str | int | bool | None] = {
+        "reason": reason,
+        "faces": counts[0],
+        "consents": counts[1],
+        "groups": counts[2],
+        "certificate": hashlib.sha256(signed.jws.encode("ascii")).hexdigest(),
+    }
+    work.log("person_erased", reference, said)
+    return signed
