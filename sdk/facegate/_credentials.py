@@ -104,17 +104,17 @@ class Credential:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             with os.fdopen(descriptor, "rb") as file:
                 mode = os.fstat(descriptor).st_mode
-                if stat.S_ISREG(mode) and mode & 0o077:
-                    raise CredentialError(
-                        f"the credential {path} can be read or changed by other users (mode {mode & 0o777:04o})",
-                        hint=f"run: chmod 600 {path} - and replace the credential if somebody may have copied it",
-                    )
                 os.set_blocking(descriptor, True)  # a pipe that somebody does write to (/dev/fd/3) may come slowly
                 data = file.read(_MAX_FILE + 1)
         except OSError as error:
             raise CredentialError(
                 f"the credential {path} cannot be read: {error.strerror}", hint="check the path and who may read it"
             ) from None
+        if stat.S_ISREG(mode) and mode & 0o077:
+            raise CredentialError(
+                f"the credential {path} can be read or changed by other users (mode {mode & 0o777:04o})",
+                hint=f"run: chmod 600 {path} - and replace the credential if somebody may have copied it",
+            )
         return cls.parse(data[:_MAX_FILE].decode("ascii", "replace").strip(), source=f"what {path} holds")
 
     @property

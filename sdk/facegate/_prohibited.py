@@ -93,7 +93,8 @@ RULES: tuple[Rule, ...] = (
         "persistent_tracking",
         "following people over time or from place to place",
         _CODES,
-        rf"surveil\w*|uberwachung\w*|stalk\w*|track\w* (?:\w+ ){{0,2}}(?:movements?|whereabouts|locations?|{_PEOPLE})|"
+        r"surveil\w*|uberwachung\w*|stalk\w*|"
+        rf"(?<!race )track\w* (?:\w+ ){{0,2}}(?:movements?|whereabouts|locations?|{_PEOPLE})|"
         rf"follow\w* {_PEOPLE}",
     ),
     Rule(

@@ -86,9 +86,9 @@ def write_setting(tx: Transaction, name: str, value: bool | int | str) -> None:
     Raises:
         SettingError: there is none of that name, or it cannot have that value.
     """
-    setting = SETTINGS.get(name)
+    setting = SETTINGS.get(name) if type(name) is str else None
     if setting is None:
-        raise SettingError(f"there is no setting {name[:80]!r}", hint=f"there are {', '.join(sorted(SETTINGS))}")
+        raise SettingError(f"there is no setting {str(name)[:80]!r}", hint=f"there are {', '.join(sorted(SETTINGS))}")
     if not setting.allows(value):
         raise SettingError(f"{name} cannot have that value", hint=f"it takes {setting.expects}: {setting.says}")
     put_value(tx, name, value)
