@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from facegate import SigningKey
+from facegate_convert._bundle_writer import write_bundle
+
 HERE = Path(__file__).parent
 
 
@@ -43,3 +46,11 @@ def crash_script(failing_io):
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def bundle_path(tmp_path_factory, make_manifest, model_bytes) -> Path:
+    """A signed bundle; nobody runs its models."""
+    path = tmp_path_factory.mktemp("bundle") / "all.fgb"
+    write_bundle(path, make_manifest(*model_bytes), model_bytes, SigningKey.from_seed(bytes(range(32))))
+    return path

@@ -1,0 +1,103 @@
+"""Take the power of a gate's disk at any moment, and look each time whether what was acknowledged is there.
+
+python -m crash.power --bundle FILE --folder DIR --operations N --losses N --seed N
+
+One process does N operations while all that it writes and syncs is noted; then, for many moments of it, the folder is
+made as a disk could hold it if the power had gone at that moment (see `disk`), and the gate in it is opened. Prints a
+JSON object with the figures; exits with 1 if a promise was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import random
+import sys
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+
+from facegate import VerifyKey
+
+from . import load, shim, world
+from .disk import MARK, Disk, read_diary
+from .inspect import Broken, Inspector, read_testimony
+
+__all__ = ["main"]
+
+
+def recorded(
+    places: load.Places, diary: Path, seed: int, operations: int, credentials: dict[str, world.Credential]
+) -> None:
+    """One process that does its operations, noted in a diary; the gate is empty before."""
+    pid = os.fork()
+    if pid:
+        if os.waitpid(pid, 0)[1]:
+            raise Broken("the load ended with an error")
+        return
+    try:
+        shim.record(places.gate.parent, diary)
+        load.run(
+            *(places, credentials, load.Model()), seed=seed, operations=operations, marked=shim.mark, courier=False
+        )
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(70)
+
+
+def main(arguments: list[str]) -> int:
+    """See the module."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--operations", type=int, default=60)
+    parser.add_argument("--losses", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    world.threads_that_fork()
+    rng = random.Random(options.seed)
+    before, after, beside = (options.folder / name for name in ("before", "after", "beside"))
+    for folder in (before, beside):
+        folder.mkdir(parents=True)
+    places = load.Places(before / "gate", before / "decisions.jsonl", beside / "oracle")
+    world.make_gate(places.gate, options.bundle)
+    credentials = world.credentials_of(places.gate)
+    key = VerifyKey.load(places.gate / "device.key.pub")
+    disk = Disk(before)
+    begun = time.monotonic()
+    recorded(places, beside / "diary", options.seed, options.operations, credentials)
+    records = read_diary(beside / "diary")
+    moments = set(rng.sample(range(len(records)), min(options.losses, len(records))))
+    figures: Counter[str] = Counter()
+    there = load.Places(after / "gate", after / "decisions.jsonl", places.oracle)
+    lines = 0
+    for i, record in enumerate(records):
+        disk.play(record)
+        lines = record.at if record.kind == MARK else lines
+        if i not in moments:
+            continue
+        figures["losses"] += 1
+        figures["losses with something unsynced"] += disk.unsynced() > 0
+        disk.lose_power(after, rng)
+        told = read_testimony(places.oracle, lines)
+        inspector = Inspector(there, key, rng=random.Random(i))
+        try:
+            with world.opened(there.gate, credentials) as desk:
+                inspector.look(desk, copy.deepcopy(told))
+        except Exception:
+            traceback.print_exc()
+            doing = f"at record {i} of {len(records)}, {len(told.acknowledged)} acknowledged, during {told.pending}"
+            print(json.dumps({"broken": doing, **figures}))
+            return 1
+        figures["acknowledged operations checked"] += len(told.acknowledged)
+    result = {**figures, "calls noted": len(records), "seconds": round(time.monotonic() - begun, 1)}
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
