@@ -61,7 +61,7 @@ class WebhookSink:
     The body is `{"decision": {...}, "jws": "..."}`. Headers, see docs/outbox.md: `webhook-id` (the decision's id, the
     same when it is sent again), `webhook-timestamp` (seconds since 1970) and, with a secret, `webhook-signature`.
 
-    No redirect is followed, no proxy used, no cookie kept; TLS 1.2 or later, the server's certificate and name verified.
+    No redirect is followed, no proxy used, no cookie kept; TLS 1.2 or later, certificate and name are verified.
 
     Args:
         url: https; http only with `allow_loopback_http`, and only to this machine.
