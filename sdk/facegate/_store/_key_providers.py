@@ -17,6 +17,7 @@ import stat
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from facegate._store._files import sync_folder
 from facegate._store._sealing import SECRET_LENGTH
 from facegate.errors import SealKeyError, SealKeyMissingError, StoreExistsError, StoreFullError, StoreWriteError
 from facegate_edge._keys import b64url_decode, b64url_encode
@@ -46,6 +47,9 @@ class SavableKey(SealKey, Protocol):
 
     `stage` keeps a second secret beside the first, `promote` puts it in its place, `discard` forgets it.
     """
+
+    def exists(self) -> bool:
+        """Whether it keeps a secret, or something in its place."""
 
     def save(self, secret: bytearray) -> None:
         """Keep the first secret. Raises StoreExistsError if there is one."""
@@ -93,6 +97,10 @@ class FileKey:
         """
         return self._read(self.path)
 
+    def exists(self) -> bool:
+        """Whether there is a file of that name."""
+        return os.path.lexists(self.path)
+
     def save(self, secret: bytearray) -> None:
         """Make the file, 0600 from its first byte. Raises StoreExistsError, StoreWriteError, StoreFullError."""
         self._write(self.path, secret)
@@ -107,11 +115,16 @@ class FileKey:
         return self._read(self._next) if self._next.exists() else None
 
     def promote(self) -> None:
-        """Put the second file in the place of the first, whose bytes are overwritten before."""
+        """Put the second file in the place of the first, whose bytes are overwritten then."""
         try:
-            _overwrite(self.path)
-            self._next.replace(self.path)
-            _sync_folder(self.path.parent)
+            old = _open_to_overwrite(self.path)
+            try:
+                self._next.replace(self.path)
+                sync_folder(self.path.parent)
+                _overwrite(old)
+            finally:
+                if old is not None:
+                    os.close(old)
         except OSError as error:
             raise _not_written(self.path, error) from error
 
@@ -272,41 +285,39 @@ def _write_new(path: Path, data: bytes) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             path.unlink()
         raise _not_written(path, error) from error
 
 
-def _overwrite(path: Path) -> None:
-    """Overwrite a file in place. What the medium keeps elsewhere (flash, journals) is out of reach."""
+def _open_to_overwrite(path: Path) -> int | None:
     with contextlib.suppress(FileNotFoundError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            os.pwrite(descriptor, bytes(os.fstat(descriptor).st_size), 0)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    return None
+
+
+def _overwrite(descriptor: int | None) -> None:
+    """Overwrite a file in place. What the medium keeps elsewhere (flash, journals) is out of reach."""
+    if descriptor is not None:
+        os.pwrite(descriptor, bytes(os.fstat(descriptor).st_size), 0)
+        os.fsync(descriptor)
 
 
 def _destroy(path: Path) -> None:
     try:
-        _overwrite(path)
+        descriptor = _open_to_overwrite(path)
+        if descriptor is None:
+            return
+        try:
+            _overwrite(descriptor)
+        finally:
+            os.close(descriptor)
         path.unlink(missing_ok=True)
-        _sync_folder(path.parent)
-    except FileNotFoundError:
-        pass
+        sync_folder(path.parent)
     except OSError as error:
         raise _not_written(path, error) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _not_written(path: Path, error: OSError) -> StoreWriteError | StoreFullError:

@@ -1,11 +1,12 @@
 """Which secret fits a store, and the change from one to another: at every moment one of them is there and fits.
 
-The order of a rotation, and what `find` does if it ended there:
+The order of a rotation, and what becomes of it if it ended there:
 
-1. the new secret is kept beside the old one, and `seal.next` in the gate's folder names its provider: discarded
-2. the transaction that wraps all keys anew commits: finished by `find`
-3. the new secret takes the place of the old one: finished by `find`
-4. who keeps the provider's name notes the new one; the old secret and `seal.next` are removed (`settle`)
+1. `prepare`: the new secret is kept beside the old one, and `seal.next` in the gate's folder names its provider. The
+   next start finds that the old one fits, and discards the new one.
+2. The transaction that wraps all keys anew commits. The next start finds that the new one fits, and goes on.
+3. `promote`: within one provider the new secret takes the place of the old one, which is done then.
+4. From one provider to another: who keeps the provider's name notes the new one; then `settle` destroys the old secret.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from facegate._store._key_providers import SavableKey, SealKey, new_secret, parse_provider
 from facegate._store._sealing import Sealer
-from facegate.errors import SealKeyError, SealKeyMissingError, StoreError, StoreWriteError
+from facegate._store._store_errors import not_written
+from facegate.errors import SealKeyError, StoreError, StoreExistsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,79 +41,99 @@ class KeyRotation:
         self._folder = folder
         self._key = key
         self._new: SealKey | None = None
+        self._committed = False
 
-    def find(self, gate: str, key_id: str, key_check: bytes) -> tuple[Sealer, str]:
-        """The sealer whose secret fits, and the name of its provider; an interrupted rotation is finished or discarded.
+    @property
+    def name(self) -> str:
+        """Of the provider whose secret the store is sealed with."""
+        return self._new.name if self._new is not None and self._committed else self._key.name
+
+    @property
+    def undecided(self) -> bool:
+        """A commit failed in such a way that only the disk knows which secret fits: both are kept."""
+        return self._new is not None and not self._committed
+
+    def find(self, gate: str, key_id: str, key_check: bytes) -> Sealer:
+        """The sealer whose secret fits; an interrupted rotation is finished or discarded.
 
         Raises:
             SealKeyMissingError, SealKeyError: there is no secret, or none that fits.
         """
         noted = self._noted()
-        failure: StoreError | None = None
-        for provider in (self._key, noted):
-            if provider is None or (provider is noted and noted.name == self._key.name):
-                continue
-            sealer, failed = _try(provider, gate, key_id, key_check)
-            failure = failure or failed
-            if sealer is not None:
-                if provider is noted:
-                    self._new = noted
-                elif noted is not None:
-                    self._new = noted
-                    self.abandon()
-                return sealer, provider.name
-        raise failure or SealKeyMissingError("there is no sealing key")
+        try:
+            sealer = _fitting(self._key, gate, key_id, key_check)
+        except StoreError:
+            if noted is None or noted.name == self._key.name:
+                raise
+            try:
+                sealer = _fitting(noted, gate, key_id, key_check)
+            except StoreError:
+                noted = None
+            if noted is None:
+                raise
+            self._new, self._committed = noted, True
+            return sealer
+        if noted is not None:
+            self._new = noted
+            self.abandon()
+        return sealer
 
     def prepare(self, new: SealKey, key_id: str, gate: str) -> bytearray:
-        """Step 1: the new secret, kept where it will be needed."""
+        """Step 1: the new secret, kept where it will be needed.
+
+        Raises:
+            StoreError: an earlier rotation is not settled.
+            StoreExistsError: there is a secret already where the new one was to be kept.
+            SealKeyError, SealKeyMissingError: a provider that cannot keep a secret has none, or the present one.
+        """
+        if self._new is not None:
+            raise StoreError("an earlier rotation of the key is not settled", hint="close the gate and open it again")
+        same = new.name == self._key.name
+        savable = isinstance(new, SavableKey)
+        if isinstance(new, SavableKey) and not same and new.exists():
+            raise StoreExistsError(f"there is a sealing key at {new.name} already", hint="a key is never overwritten")
         self._note(new.name)
         self._new = new
         try:
-            if isinstance(new, SavableKey):
-                secret = new_secret()
-                if new.name == self._key.name:
-                    new.stage(secret)
-                else:
-                    new.save(secret)
-            else:
-                secret = new.load()
+            secret = new_secret() if savable else new.load()
             if Sealer(secret, gate).key_id == key_id:
-                raise SealKeyError("the new sealing key is the old one", hint="put a new secret there first")
+                raise SealKeyError("the new sealing key is the old one", hint="put a new secret there first")  # noqa: TRY301
+            if isinstance(new, SavableKey):
+                (new.stage if same else new.save)(secret)
         except BaseException:
-            self._forget()
+            self.abandon()
             raise
         return secret
 
     def abandon(self) -> None:
         """Undo step 1."""
-        if isinstance(self._new, SavableKey):
+        new = self._new
+        if isinstance(new, SavableKey):
             with contextlib.suppress(StoreError):
-                if self._new.name == self._key.name:
-                    self._new.discard()
+                if new.name == self._key.name:
+                    new.discard()
                 else:
-                    self._new.remove()
+                    new.remove()
         self._forget()
 
-    def promote(self) -> str:
-        """Step 3; returns the name of the provider."""
+    def promote(self) -> None:
+        """Step 3, after step 2. Raises StoreWriteError, StoreFullError; the next start does it then."""
+        self._committed = True
         new = self._new
-        if new is None:
-            return self._key.name
-        if new.name == self._key.name:
+        if new is not None and new.name == self._key.name:
             if isinstance(new, SavableKey):
                 new.promote()
+            self._key = new
             self._forget()
-        return new.name
 
     def settle(self) -> None:
-        """Step 4."""
+        """Step 4; nothing if there is nothing to settle."""
         new, old = self._new, self._key
-        if new is None:
-            return
-        if new.name != old.name and isinstance(old, SavableKey):
-            old.remove()
-        self._key = new
-        self._forget()
+        if new is not None and self._committed and new.name != old.name:
+            if isinstance(old, SavableKey):
+                old.remove()
+            self._key = new
+            self._forget()
 
     def _noted(self) -> SealKey | None:
         try:
@@ -119,7 +141,7 @@ class KeyRotation:
         except (FileNotFoundError, UnicodeDecodeError):
             return None
         except OSError as error:
-            raise StoreWriteError(f"the gate's folder cannot be read: {error.strerror}") from error
+            raise not_written(error) from error
         with contextlib.suppress(SealKeyError):
             return parse_provider(text.strip(), folder=self._folder)
         return None
@@ -134,39 +156,35 @@ class KeyRotation:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise StoreWriteError(f"{path} cannot be written: {error.strerror}", hint="nothing was changed") from error
+            raise not_written(error) from error
 
     def _forget(self) -> None:
-        self._new = None
+        self._new, self._committed = None, False
         with contextlib.suppress(OSError):
             (self._folder / _NOTE).unlink(missing_ok=True)
 
 
-def _try(provider: SealKey, gate: str, key_id: str, key_check: bytes) -> tuple[Sealer | None, StoreError | None]:
-    """The sealer of a provider's present or next secret, if one of them fits; else what is wrong with the present."""
-    failure: StoreError | None = None
+def _fitting(provider: SealKey, gate: str, key_id: str, key_check: bytes) -> Sealer:
+    """The sealer of a provider's secret, or of its next one, which takes its place then."""
     try:
-        secret = provider.load()
-        try:
-            sealer = Sealer(secret, gate)
-        finally:
-            secret[:] = bytes(len(secret))
-        sealer.check(key_check, key_id)
-    except StoreError as error:
-        failure = error
+        sealer = _checked(provider.load(), gate, key_id, key_check)
+    except StoreError:
+        staged = provider.staged() if isinstance(provider, SavableKey) else None
+        if staged is None or not isinstance(provider, SavableKey):
+            raise
+        sealer = _checked(staged, gate, key_id, key_check)
+        provider.promote()
     else:
         if isinstance(provider, SavableKey):
             with contextlib.suppress(StoreError):
                 provider.discard()
-        return sealer, None
-    if isinstance(provider, SavableKey):
-        with contextlib.suppress(StoreError):
-            secret = provider.staged() or bytearray()
-            try:
-                sealer = Sealer(secret, gate)
-            finally:
-                secret[:] = bytes(len(secret))
-            sealer.check(key_check, key_id)
-            provider.promote()
-            return sealer, None
-    return None, failure
+    return sealer
+
+
+def _checked(secret: bytearray, gate: str, key_id: str, key_check: bytes) -> Sealer:
+    try:
+        sealer = Sealer(secret, gate)
+    finally:
+        secret[:] = bytes(len(secret))
+    sealer.check(key_check, key_id)
+    return sealer

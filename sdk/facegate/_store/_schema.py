@@ -34,10 +34,14 @@ CREATE TABLE state (
     key_id TEXT NOT NULL,           -- of the device's sealing key
     key_check BLOB NOT NULL,        -- a sealed constant: a wrong key is known before anything else is opened
     rotation_id TEXT NOT NULL,      -- of the secret rotation of the template space
-    rotation BLOB NOT NULL,         -- the rotation, sealed
     tally BLOB NOT NULL,            -- 32 bytes: the mark of the protected rows and of this row, see _tally
     sequence INTEGER NOT NULL,      -- of the last decision
     clock BLOB NOT NULL             -- JSON, see _clock_guard
+) STRICT;
+CREATE TABLE rotation (             -- not in `state`, which is read and written with every commit
+    template_length INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    sealed BLOB NOT NULL            -- see _rotation
 ) STRICT;
 CREATE TABLE person (
     id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never used again

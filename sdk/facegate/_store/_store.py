@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facegate._clock import SystemClock
-from facegate._store._database import Database
-from facegate._store._index import Index
+from facegate._store._database import Database, remove_files
 from facegate._store._key_providers import new_secret
 from facegate._store._key_rotation import KeyRotation
+from facegate._store._loading import load_index
+from facegate._store._renewal import adopt_space, keep_rotation, read_rotation, rewrap, turn_faces
 from facegate._store._rotation import Rotation
+from facegate._store._rows import GroupRow, ListRow, OutdatedFace, PersonRow, Rows
 from facegate._store._sealing import Sealer, new_owner_key
-from facegate.errors import SealError, StoreCorruptError, StoreError, TemplateSpaceError
+from facegate.errors import StoreCorruptError, StoreError, TemplateSpaceError
 from facegate_edge._values import Template
 
 if TYPE_CHECKING:
@@ -27,100 +29,35 @@ if TYPE_CHECKING:
 
     from facegate._clock import Clock
     from facegate._store._database import Transaction
+    from facegate._store._index import Index
     from facegate._store._key_providers import SealKey
     from facegate._store._sealing import Owner, OwnerKey
 
-__all__ = ["FILE", "GroupRow", "ListRow", "PersonRow", "Store"]
+__all__ = ["FILE", "GroupRow", "ListRow", "OutdatedFace", "PersonRow", "Store"]
 
 FILE = "gate.db"
-_BLOCK = 4096  # faces at a time: what is unsealed and not yet wiped stays small
-_PERSON = "id, reference, enrolled, used, minor, restricted, objection, lapsed"
 
 
-@dataclass(frozen=True, slots=True)
-class PersonRow:
-    """A person. Times are milliseconds since 1970 in UTC.
-
-    Attributes:
-        id: row id, never used again.
-        reference: the operator's pseudonym.
-        enrolled: since when.
-        used: the last match, at most a day late.
-        minor: enrolled with a guardian's consent.
-        restricted: not to be decided about.
-        objection: matches are for a person to review.
-        lapsed: the consent has expired: no face is kept, only that the person was enrolled.
-    """
-
-    id: int
-    reference: str
-    enrolled: int
-    used: int
-    minor: bool
-    restricted: bool
-    objection: bool
-    lapsed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class GroupRow:
-    """A group of people; `made` in milliseconds since 1970 in UTC."""
-
-    id: int
-    name: str
-    made: int
-
-
-@dataclass(frozen=True, slots=True)
-class ListRow:
-    """A list of faces without people; `made` in milliseconds since 1970 in UTC."""
-
-    id: int
-    name: str
-    made: int
-
-
-@dataclass(frozen=True, slots=True)
-class OutdatedFace:
-    """A face of another template space: it is never compared, the person must be enrolled again.
-
-    Attributes:
-        face: row id.
-        reference: of the person, or None.
-        face_list: name of the list, or None.
-        space: of the template.
-    """
-
-    face: int
-    reference: str | None
-    face_list: str | None
-    space: str
-
-
-class Store:
+class Store(Rows):
     """A gate's store, opened. Use `create`, `open` or `memory`. Not thread safe: the gate's lock guards it.
 
     What changes the store takes an open transaction of `db`; the index in memory follows when it has been committed.
     """
 
-    def __init__(self, db: Database, sealer: Sealer, clock: Clock) -> None:
-        state = db.read("SELECT gate, device, space, template_length, rotation FROM state")[0]
-        self.db = db
+    def __init__(self, db: Database, sealer: Sealer, clock: Clock, keys: KeyRotation | None = None) -> None:
+        gate, device, space, length, rotation = db.read(
+            "SELECT gate, device, space, template_length, rotation_id FROM state"
+        )[0]
+        self.rotation = read_rotation(db, sealer, rotation, length)
+        super().__init__(db, self.rotation.space(space))
         self.sealer = sealer
-        self.gate_id: str = state[0]
-        self.device: str = state[1]
-        self.base_space: str = state[2]
-        self.length: int = state[3]
+        self.gate_id: str = gate
+        self.device: str = device
+        self.base_space: str = space
+        self.length: int = length
+        self.index = load_index(db, sealer, self.space, length)
         self._clock = clock
-        self.rotation = Rotation.from_bytes(sealer.unseal(state[4], "rotation"))
-        if self.rotation.length != self.length:
-            raise StoreCorruptError(
-                "the store's rotation has another length than its templates", hint="restore a backup"
-            )
-        self.space = self.rotation.space(self.base_space)
-        self.index = self._load(self.rotation)
-        self.key_name = ""
-        self._keys: KeyRotation | None = None
+        self._keys = keys
 
     @classmethod
     def create(
@@ -151,17 +88,14 @@ class Store:
         try:
             db = Database.create(Path(folder) / FILE)
             try:
-                made = cls._fill(db, secret, device, space, length, clock or SystemClock())
+                keys = KeyRotation(Path(folder), key)
+                return cls._fill(db, secret, device, space, length, clock or SystemClock(), keys)
             except BaseException:
                 db.close()
-                for suffix in ("", "-wal", "-shm"):
-                    (Path(folder) / (FILE + suffix)).unlink(missing_ok=True)
+                remove_files(Path(folder) / FILE)
                 raise
         finally:
             secret[:] = bytes(len(secret))
-        made.key_name = key.name
-        made._keys = KeyRotation(Path(folder), key)
-        return made
 
     @classmethod
     def memory(cls, device: str, space: str, length: int, *, clock: Clock | None = None) -> Store:
@@ -169,7 +103,16 @@ class Store:
         return cls._fill(Database.memory(), new_secret(), device, space, length, clock or SystemClock())
 
     @classmethod
-    def _fill(cls, db: Database, secret: bytearray, device: str, space: str, length: int, clock: Clock) -> Store:
+    def _fill(
+        cls,
+        db: Database,
+        secret: bytearray,
+        device: str,
+        space: str,
+        length: int,
+        clock: Clock,
+        keys: KeyRotation | None = None,
+    ) -> Store:
         gate = os.urandom(16).hex()
         sealer = Sealer(secret, gate)
         rotation = Rotation.new(length)
@@ -183,15 +126,15 @@ class Store:
                 template_length=length,
                 key_id=sealer.key_id,
                 key_check=sealer.key_check(),
-                rotation_id=rotation.id,
-                rotation=sealer.seal(rotation.to_bytes(), "rotation"),
+                rotation_id="",
                 tally=b"",
                 sequence=0,
                 clock=b"{}",
             )
+            keep_rotation(tx, sealer, rotation)
             db.protect(sealer.tally, new=True)
         rotation.wipe()
-        return cls(db, sealer, clock)
+        return cls(db, sealer, clock, keys)
 
     @classmethod
     def open(
@@ -223,21 +166,20 @@ class Store:
         folder = Path(folder)
         db = Database.open(folder / FILE)
         try:
-            state = db.read("SELECT gate, key_id, key_check FROM state")
-            if len(state) != 1:
-                raise StoreCorruptError("the store was never finished", hint="make a new gate")
-            gate, key_id, key_check = state[0]
+            gate, key_id, key_check = _sealed_for(db)
             keys = KeyRotation(folder, key)
-            sealer, name = keys.find(gate, key_id, key_check)
+            sealer = keys.find(gate, key_id, key_check)
             db.protect(sealer.tally)
-            _adopt(db, sealer, space, length)
-            opened = cls(db, sealer, clock or SystemClock())
+            adopt_space(db, sealer, space, length)
+            return cls(db, sealer, clock or SystemClock(), keys)
         except BaseException:
             db.close()
             raise
-        opened.key_name = name
-        opened._keys = keys
-        return opened
+
+    @property
+    def key_name(self) -> str:
+        """Of the sealing key's provider, as `parse_provider` reads it; empty for a store in memory."""
+        return self._keys.name if self._keys is not None else ""
 
     # ---------------------------------------------------------------- people
 
@@ -302,25 +244,6 @@ class Store:
         tx.after_commit(lambda: self.index.remove_faces(self.index.faces(person)))
         tx.after_commit(self.db.checkpoint)
 
-    def person(self, reference: str) -> PersonRow | None:
-        """The person of a reference."""
-        found = self.db.read(f"SELECT {_PERSON} FROM person WHERE reference = ?", reference)  # noqa: S608 - a constant
-        return _person(found[0]) if found else None
-
-    def person_by_id(self, person: int) -> PersonRow | None:
-        """The person of a row id."""
-        found = self.db.read(f"SELECT {_PERSON} FROM person WHERE id = ?", person)  # noqa: S608 - a constant
-        return _person(found[0]) if found else None
-
-    def people(self) -> Iterator[PersonRow]:
-        """Everybody, by reference."""
-        for row in self.db.iterate(f"SELECT {_PERSON} FROM person ORDER BY reference"):  # noqa: S608 - a constant
-            yield _person(row)
-
-    def faces(self, person: int) -> list[tuple[int, int, str]]:
-        """Row id, time and template space of each of a person's faces."""
-        return self.db.read("SELECT id, added, space FROM face WHERE person = ? ORDER BY id", person)
-
     def templates_of(self, person: int) -> Iterator[Template]:
         """A person's templates, rotated, of whatever space: for their export only."""
         key = self._owner_key("person", person)
@@ -328,18 +251,6 @@ class Store:
             "SELECT id, space, sealed FROM face WHERE person = ? ORDER BY id", person
         ):
             yield Template(np.frombuffer(key.unseal(sealed, face, space), np.int8).copy(), space)
-
-    def outdated(self) -> list[OutdatedFace]:
-        """Faces of another template space."""
-        return [
-            OutdatedFace(*row)
-            for row in self.db.read(
-                "SELECT face.id, person.reference, face_list.name, face.space FROM face "
-                "LEFT JOIN person ON person.id = face.person LEFT JOIN face_list ON face_list.id = face.list "
-                "WHERE face.space <> ? ORDER BY face.id",
-                self.space,
-            )
-        ]
 
     # ---------------------------------------------------------------- lists
 
@@ -363,19 +274,6 @@ class Store:
         tx.delete("face_list", face_list)
         tx.after_commit(lambda: self.index.remove_list(face_list))
         tx.after_commit(self.db.checkpoint)
-
-    def face_list(self, name: str) -> ListRow | None:
-        """The list of a name."""
-        found = self.db.read("SELECT id, name, made FROM face_list WHERE name = ?", name)
-        return ListRow(*found[0]) if found else None
-
-    def face_lists(self) -> list[ListRow]:
-        """All lists, by name."""
-        return [ListRow(*row) for row in self.db.read("SELECT id, name, made FROM face_list ORDER BY name")]
-
-    def list_faces(self, face_list: int) -> list[tuple[int, int, str]]:
-        """Row id, time and template space of each of a list's faces."""
-        return self.db.read("SELECT id, added, space FROM face WHERE list = ? ORDER BY id", face_list)
 
     # ---------------------------------------------------------------- groups
 
@@ -402,32 +300,6 @@ class Store:
             tx.delete("membership", row)
             tx.after_commit(lambda: self.index.leave(person, group))
 
-    def group(self, name: str) -> GroupRow | None:
-        """The group of a name."""
-        found = self.db.read("SELECT id, name, made FROM people_group WHERE name = ?", name)
-        return GroupRow(*found[0]) if found else None
-
-    def groups(self) -> list[GroupRow]:
-        """All groups, by name."""
-        return [GroupRow(*row) for row in self.db.read("SELECT id, name, made FROM people_group ORDER BY name")]
-
-    def groups_of(self, person: int) -> list[GroupRow]:
-        """The groups that a person is in, by name."""
-        return [
-            GroupRow(*row)
-            for row in self.db.read(
-                "SELECT g.id, g.name, g.made FROM people_group AS g JOIN membership AS m ON m.people_group = g.id "
-                "WHERE m.person = ? ORDER BY g.name",
-                person,
-            )
-        ]
-
-    def members(self, group: int) -> list[PersonRow]:
-        """The people of a group, by reference."""
-        columns = ", ".join(f"p.{name}" for name in _PERSON.split(", "))
-        sql = f"SELECT {columns} FROM person AS p JOIN membership AS m ON m.person = p.id"  # noqa: S608 - constants
-        return [_person(row) for row in self.db.read(f"{sql} WHERE m.people_group = ? ORDER BY p.reference", group)]
-
     # ---------------------------------------------------------------- keys and rotation
 
     def rotate_key(self, new: SealKey) -> None:
@@ -444,6 +316,8 @@ class Store:
             SealKeyError: the new secret is the old one.
         """
         keys = self._rotations()
+        if keys.undecided:
+            self._decide_key(keys)
         secret = keys.prepare(new, self.sealer.key_id, self.gate_id)
         try:
             sealer = Sealer(secret, self.gate_id)
@@ -451,13 +325,24 @@ class Store:
             secret[:] = bytes(len(secret))
         try:
             with self.db.transaction() as tx:
-                self._rewrap(tx, sealer)
-                tx.after_commit(lambda: setattr(self, "sealer", sealer))
+                rewrap(tx, self.db, self.sealer, sealer)
         except BaseException:
-            keys.abandon()
+            with contextlib.suppress(StoreError):
+                self._decide_key(keys)
             raise
-        self.key_name = keys.promote()
-        self.db.checkpoint()  # the old wrapped keys must not stay in the log
+        self.sealer = sealer
+        self.db.checkpoint()  # keys that the old secret opens must not stay in the log
+        keys.promote()
+
+    def _decide_key(self, keys: KeyRotation) -> None:
+        """After a commit that failed: make sure that the store on the disk is sealed with the present secret.
+
+        A commit whose last write failed may still be found after a power loss. One that succeeds after it takes its
+        place; until then the new secret must not be thrown away.
+        """
+        with self.db.transaction() as tx:
+            tx.execute("UPDATE state SET key_id = key_id WHERE id = 1")
+        keys.abandon()
 
     def settle_key(self) -> None:
         """The provider's name has been noted: the old secret is destroyed, if it was in another provider."""
@@ -468,56 +353,28 @@ class Store:
             raise StoreError("a store in memory has no key to rotate", hint="its secret is gone when it is closed")
         return self._keys
 
-    def _rewrap(self, tx: Transaction, sealer: Sealer) -> None:
-        kinds: tuple[tuple[Owner, str], ...] = (("person", "person"), ("list", "face_list"))
-        for kind, table in kinds:
-            for row, wrapped in self.db.read(f"SELECT id, wrapped_key FROM {table} WHERE wrapped_key <> x''"):  # noqa: S608
-                tx.rewrite(table, row, wrapped_key=sealer.wrap(self.sealer.unwrap(wrapped, kind, row), kind, row))
-        tx.execute(
-            "UPDATE state SET key_id = ?, key_check = ?, rotation = ? WHERE id = 1",
-            sealer.key_id,
-            sealer.key_check(),
-            sealer.seal(self.rotation.to_bytes(), "rotation"),
-        )
-        self.db.protect(sealer.tally, new=True)
-        tx.delta = 0
-
     def renew_rotation(self) -> None:
         """Rotate all templates once more, with a new secret: a copy that was stolen before does not link any more.
 
-        Faces of other template spaces are destroyed: they could not be compared any more, even if their bundle came
-        back.
+        Faces of other template spaces are destroyed: their bundle could not make use of them any more.
         """
         turn = Rotation.new(self.length)
         rotation = self.rotation.then(turn)
         space = rotation.space(self.base_space)
-        with self.db.transaction() as tx:
-            for (face,) in self.db.read("SELECT id FROM face WHERE space <> ?", self.space):
-                tx.delete("face", face)
-            kinds: tuple[tuple[Owner, str], ...] = (("person", "person"), ("list", "face_list"))
-            for kind, table in kinds:
-                column = "person" if kind == "person" else "list"
-                owners = self.db.read(f"SELECT DISTINCT {column} FROM face WHERE {column} IS NOT NULL")  # noqa: S608
-                for (owner,) in owners:
-                    key = self._owner_key(kind, owner)
-                    for face, sealed in self.db.read(
-                        f"SELECT id, sealed FROM face WHERE {column} = ?",  # noqa: S608 - a constant
-                        owner,
-                    ):
-                        row = np.frombuffer(key.unseal(sealed, face, self.space), np.int8).reshape(1, -1)
-                        data = turn.rows(row).tobytes()
-                        tx.update("face", face, space=space, sealed=key.seal(data, face, space))
-            sealed_rotation = self.sealer.seal(rotation.to_bytes(), "rotation")
-            tx.execute("UPDATE state SET rotation_id = ?, rotation = ? WHERE id = 1", rotation.id, sealed_rotation)
-            old, turned = self.rotation, self._load(rotation)
-            tx.after_commit(lambda: self._turned(rotation, turned))
-        old.wipe()
-        turn.wipe()
-        self.db.checkpoint()
+        try:
+            with self.db.transaction() as tx:
+                turn_faces(tx, self.db, self.sealer, turn, self.space, space)
+                keep_rotation(tx, self.sealer, rotation, others=False)
+                index = load_index(self.db, self.sealer, space, self.length)
+                tx.after_commit(lambda: self._turned(rotation, index))
+        finally:
+            turn.wipe()
+        self.db.checkpoint()  # the templates before must not stay in the log
 
     def _turned(self, rotation: Rotation, index: Index) -> None:
         self.index.close()
-        self.rotation, self.space, self.index = rotation, rotation.space(self.base_space), index
+        self.rotation.wipe()
+        self.rotation, self.index, self.space = rotation, index, index.space
 
     def close(self) -> None:
         """Wipe everything in memory and close the file; a second call does nothing."""
@@ -566,73 +423,17 @@ class Store:
             raise _no_person()
         return self.sealer.owner_key(found[0][0], kind, owner)
 
-    def _load(self, rotation: Rotation) -> Index:
-        """Unseal all faces of a rotation's space into an index."""
-        space = rotation.space(self.base_space)
-        count = self.db.read("SELECT count(*) FROM face WHERE space = ?", space)[0][0]
-        index = Index(self.length, space, capacity=max(64, count + count // 8))
-        try:
-            for kind, sql in (
-                (
-                    "person",
-                    "SELECT f.id, f.person, f.sealed, p.wrapped_key FROM face AS f JOIN person AS p ON p.id = f.person "
-                    "WHERE f.space = ? ORDER BY f.person, f.id",
-                ),
-                (
-                    "list",
-                    "SELECT f.id, f.list, f.sealed, l.wrapped_key FROM face AS f JOIN face_list AS l ON l.id = f.list "
-                    "WHERE f.space = ? ORDER BY f.list, f.id",
-                ),
-            ):
-                self._load_kind(index, kind, self.db.iterate(sql, space))  # type: ignore[arg-type]
-            for (group,) in self.db.read("SELECT id FROM people_group"):
-                members = self.db.read("SELECT person FROM membership WHERE people_group = ?", group)
-                index.set_group(group, (row[0] for row in members))
-        except BaseException:
-            index.close()
-            raise
-        return index
-
-    def _load_kind(self, index: Index, kind: Owner, rows: Iterator[tuple[int, int, bytes, bytes]]) -> None:
-        block = np.zeros((_BLOCK, self.length), np.int8)
-        faces, owners = np.zeros(_BLOCK, np.int64), np.zeros(_BLOCK, np.int64)
-        sign = 1 if kind == "person" else -1
-        space, length, used = index.space, self.length, 0
-        last, key = 0, None
-        for face, owner, sealed, wrapped in rows:
-            if key is None or owner != last:
-                key, last = self.sealer.owner_key(wrapped, kind, owner), owner
-            data = key.unseal(sealed, face, space)
-            if len(data) != length:
-                raise SealError("a sealed template has another length than the store's", hint="restore a backup")
-            block[used] = np.frombuffer(data, np.int8)
-            faces[used], owners[used] = face, sign * owner
-            used += 1
-            if used == _BLOCK:
-                index.add(faces, owners, block)
-                used = 0
-        index.add(faces[:used], owners[:used], block[:used])
-        block.fill(0)
-
     def _now(self) -> int:
         return int(self._clock.now().timestamp() * 1000)
 
 
-def _adopt(db: Database, sealer: Sealer, space: str, length: int) -> None:
-    """Take note of the bundle's template space; another length needs another rotation."""
-    kept_space, kept_length = db.read("SELECT space, template_length FROM state")[0]
-    if (kept_space, kept_length) == (space, length):
-        return
-    with db.transaction() as tx:
-        tx.execute("UPDATE state SET space = ?, template_length = ? WHERE id = 1", space, length)
-        if kept_length != length:
-            rotation = Rotation.new(length)
-            sealed = sealer.seal(rotation.to_bytes(), "rotation")
-            tx.execute("UPDATE state SET rotation_id = ?, rotation = ? WHERE id = 1", rotation.id, sealed)
-
-
-def _person(row: tuple[int, str, int, int, int, int, int, int]) -> PersonRow:
-    return PersonRow(*row[:4], bool(row[4]), bool(row[5]), bool(row[6]), bool(row[7]))
+def _sealed_for(db: Database) -> tuple[str, str, bytes]:
+    """The gate, and what tells the right key."""
+    state = db.read("SELECT gate, key_id, key_check FROM state")
+    if not state:
+        raise StoreCorruptError("the store was never finished", hint="make a new gate, or restore a backup")
+    gate, key_id, key_check = state[0]
+    return gate, key_id, key_check
 
 
 def _no_person() -> StoreError:

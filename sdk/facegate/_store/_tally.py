@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["MODULUS", "Tally", "encode"]
+__all__ = ["MODULUS", "Tally", "encode", "row_expression"]
 
 MODULUS = 1 << 256
 
@@ -44,6 +44,16 @@ def encode(*values: Any) -> bytes:
     return b"".join(parts)
 
 
+def row_expression(columns: Iterable[str]) -> str:
+    """The SQL expression of a row as one blob: of each column its length in bytes and its value, or `-` for NULL.
+
+    No two different rows have the same, because the types of the columns are fixed (the tables are STRICT). SQLite
+    makes it several times faster than Python could from the values; `||` joins bytes, also those after a NUL.
+    """
+    parts = (f"ifnull(length(CAST({column} AS BLOB)) || ':' || {column}, '-')" for column in columns)
+    return f"CAST({' || '.join(parts)} AS BLOB)"
+
+
 class Tally:
     """The hash of rows, and the mark of a sum of them.
 
@@ -51,23 +61,31 @@ class Tally:
         key: 32 bytes that are used for nothing else.
     """
 
-    __slots__ = ("_row_key", "_sum_key")
+    __slots__ = ("_keys", "_row_key", "_sum_key")
 
     def __init__(self, key: bytes) -> None:
         # Two keys of one: what marks a sum can never be taken for the hash of a row.
         self._row_key = hmac.digest(key, b"facegate tally row", "sha256")
         self._sum_key = hmac.digest(key, b"facegate tally sum", "sha256")
+        self._keys: dict[str, bytes] = {}  # of the tables
 
-    def row(self, table: str, row: Iterable[Any]) -> int:
-        """The keyed hash of one row, 0..2^256-1."""
-        return int.from_bytes(hmac.digest(self._row_key, encode(table, *row), "sha256"), "big")
+    def row(self, table: str, row: bytes) -> int:
+        """The keyed hash of one row, as `row_expression` gives it, 0..2^256-1."""
+        return self.rows(table, [(row,)])
 
-    def rows(self, table: str, rows: Iterable[Iterable[Any]]) -> int:
+    def rows(self, table: str, rows: Iterable[tuple[bytes]]) -> int:
         """The sum of the keyed hashes of rows, modulo 2^256."""
-        key, digest, from_bytes, total = self._row_key, hmac.digest, int.from_bytes, 0
-        for row in rows:
-            total += from_bytes(digest(key, encode(table, *row), "sha256"), "big")
+        # A key of its own for each table: a row moved to another table is another row.
+        key, digest, from_bytes, total = self._table_key(table), hmac.digest, int.from_bytes, 0
+        for (row,) in rows:
+            total += from_bytes(digest(key, row, "sha256"), "big")
         return total % MODULUS
+
+    def _table_key(self, table: str) -> bytes:
+        key = self._keys.get(table)
+        if key is None:
+            key = self._keys[table] = hmac.digest(self._row_key, table.encode(), "sha256")
+        return key
 
     def mark(self, total: int, state: Iterable[Any]) -> bytes:
         """What the store keeps: HMAC-SHA256 over the sum and the rest of the gate's state, 32 bytes."""
