@@ -24,7 +24,7 @@ from typing import Any
 from facegate import VerifyKey
 
 from . import load, shim, world
-from .inspect import Broken, Inspector, read_testimony
+from .promises import BrokenPromiseError, Inspector, read_testimony
 
 __all__ = ["main"]
 
@@ -63,7 +63,7 @@ def one_life(
         return "time" if at is None else ("half a write" if at[1] else "call")
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
         return "not killed"
-    raise Broken(f"the process ended with status {status}, seed {seed}")
+    raise BrokenPromiseError(f"the process ended with status {status}, seed {seed}")
 
 
 def main(arguments: list[str]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import random
@@ -169,7 +169,7 @@ def choose(model: Model, rng: random.Random) -> Operation:
             return Operation(name, arguments)
 
 
-def _arguments(name: str, model: Model, rng: random.Random) -> dict[str, Any] | None:
+def _arguments(name: str, model: Model, rng: random.Random) -> dict[str, Any] | None:  # noqa: C901, PLR0911 - a table
     """Arguments of an operation; None if it is not possible."""
     number = model.following
     free = [r for r, p in model.people.items() if not p["restricted"]]

@@ -24,7 +24,7 @@ from facegate import VerifyKey
 
 from . import load, shim, world
 from .disk import MARK, Disk, read_diary
-from .inspect import Broken, Inspector, read_testimony
+from .promises import BrokenPromiseError, Inspector, read_testimony
 
 __all__ = ["main"]
 
@@ -36,7 +36,7 @@ def recorded(
     pid = os.fork()
     if pid:
         if os.waitpid(pid, 0)[1]:
-            raise Broken("the load ended with an error")
+            raise BrokenPromiseError("the load ended with an error")
         return
     try:
         shim.record(places.gate.parent, diary)

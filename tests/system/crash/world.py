@@ -21,8 +21,8 @@ from facegate_edge._quality import Quality
 from facegate_edge._values import Face, Template
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Iterator
+    from pathlib import Path
 
     from facegate._core import GateCore
 

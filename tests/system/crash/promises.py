@@ -16,18 +16,19 @@ from .model import Model, Operation
 
 if TYPE_CHECKING:
     from pathlib import Path
+
     from facegate import VerifyKey
 
     from .load import Places
     from .world import Desk
 
-__all__ = ["Broken", "Inspector", "Testimony", "read_testimony"]
+__all__ = ["BrokenPromiseError", "Inspector", "Testimony", "read_testimony"]
 
 _KEPT = 600  # of what is gone, so many are looked for
 _NEEDLE = slice(14, 46)  # of a sealed value: within the ciphertext, where nothing repeats
 
 
-class Broken(Exception):
+class BrokenPromiseError(Exception):
     """A promise that was not kept."""
 
 
@@ -59,7 +60,7 @@ def read_testimony(path: Path, lines: int | None = None) -> Testimony:
             told.pending = Operation(said["name"], said["arguments"])
         else:
             if told.pending is None:
-                raise Broken("the oracle's file is not in order")
+                raise BrokenPromiseError("the oracle's file is not in order")
             told.acknowledged.append((told.pending, said["answer"]))
             told.pending = None
     return told
@@ -91,7 +92,7 @@ class Inspector:
     rng: random.Random = field(default_factory=lambda: random.Random(7))
 
     def look(self, desk: Desk, told: Testimony) -> None:
-        """Compare an opened gate with what is known. Raises Broken."""
+        """Compare an opened gate with what is known. Raises BrokenPromiseError."""
         desk.core.store.db.check()
         self._audit(desk)
         model = self.model
@@ -107,17 +108,17 @@ class Inspector:
 
     def _answered(self, operation: Operation, answer: dict[str, Any]) -> None:
         if "added" in answer and answer["added"] < 1:
-            raise Broken(f"{operation.name} added nothing")
+            raise BrokenPromiseError(f"{operation.name} added nothing")
         if "decision" in answer:
             sequence, identifier, jws = answer["decision"]
             known = self.decisions.setdefault(sequence, (identifier, jws))
             if known != (identifier, jws):
-                raise Broken(f"two decisions have the number {sequence}")
+                raise BrokenPromiseError(f"two decisions have the number {sequence}")
 
     def _audit(self, desk: Desk) -> None:
         report = desk.core.audit.verify(self.head)
         if not report.ok:
-            raise Broken(f"the audit log does not verify: {report}")
+            raise BrokenPromiseError(f"the audit log does not verify: {report}")
         self.head = desk.core.audit.head()
 
     @staticmethod
@@ -129,20 +130,20 @@ class Inspector:
             after = model.after(pending)
             if seen == after.view():
                 return after
-        raise Broken(f"lost or half done: after {pending}, {_difference(model.view(), seen)}")
+        raise BrokenPromiseError(f"lost or half done: after {pending}, {_difference(model.view(), seen)}")
 
     def _decisions(self, desk: Desk, told: Testimony) -> None:
         rows = desk.core.store.db.read("SELECT sequence, id, jws FROM decision ORDER BY sequence")
         if [row[0] for row in rows] != list(range(1, len(rows) + 1)):
-            raise Broken("the numbers of decisions have a gap")
+            raise BrokenPromiseError("the numbers of decisions have a gap")
         found = {row[0]: (row[1], row[2]) for row in rows}
         for sequence, known in self.decisions.items():
             if found.get(sequence) != known:
-                raise Broken(f"decision {sequence} was acknowledged, and is lost or another")
+                raise BrokenPromiseError(f"decision {sequence} was acknowledged, and is lost or another")
         unanswered = len(found) - len(self.decisions)
         deciding = told.pending is not None and told.pending.name in {"identify", "verify", "stranger"}
         if unanswered > int(deciding):
-            raise Broken(f"{unanswered} decisions that nobody asked for")
+            raise BrokenPromiseError(f"{unanswered} decisions that nobody asked for")
         for sequence in sorted(found.keys() - self.decisions.keys()):
             verify_decision(found[sequence][1], self.key)
         self.decisions = found
@@ -158,19 +159,19 @@ class Inspector:
                 continue  # a line that was cut off; it comes again
             decision = verify_decision(jws, self.key)
             if self.decisions.get(decision.sequence) != (decision.id, jws):
-                raise Broken(f"decision {decision.sequence} was delivered and is not the one that was made")
+                raise BrokenPromiseError(f"decision {decision.sequence} was delivered and is not the one that was made")
             if decision.sequence not in {last, last + 1}:
-                raise Broken(f"decision {decision.sequence} was delivered after {last}")
+                raise BrokenPromiseError(f"decision {decision.sequence} was delivered after {last}")
             last = max(last, decision.sequence)
         (marked,) = desk.core.store.db.read("SELECT max(sequence) FROM decision WHERE delivered IS NOT NULL")[0]
         (waiting,) = desk.core.store.db.read("SELECT min(sequence) FROM decision WHERE delivered IS NULL")[0]
         marked = marked or 0
         if waiting is not None and waiting != marked + 1:
-            raise Broken("decisions were not marked in order")
+            raise BrokenPromiseError("decisions were not marked in order")
         if marked > last:
-            raise Broken(f"decision {marked} is marked as delivered, the receiver has {last}")
+            raise BrokenPromiseError(f"decision {marked} is marked as delivered, the receiver has {last}")
         if last > marked + 1:
-            raise Broken(f"the receiver has {last}, marked are {marked}")
+            raise BrokenPromiseError(f"the receiver has {last}, marked are {marked}")
 
     def _people(self, desk: Desk) -> None:
         """Everybody's templates open, and are theirs: also those in memory."""
@@ -178,28 +179,28 @@ class Inspector:
         for reference, person in self.model.people.items():
             row = core.store.person(reference)
             if row is None or len(core.store.index.faces(row.id)) != person["faces"]:
-                raise Broken(f"{reference} is not in memory as on disk")
+                raise BrokenPromiseError(f"{reference} is not in memory as on disk")
             probe = core.store.rotation.apply(world.template(person["identity"], self.rng.randint(200, 1 << 30)))
             best = core.store.index.best(probe)
             if not best or best[0].owner != row.id or best[0].similarity < core.threshold:
-                raise Broken(f"{reference} is not recognized any more")
+                raise BrokenPromiseError(f"{reference} is not recognized any more")
         stranger = core.store.rotation.apply(world.template(1 << 31))
         best = core.store.index.best(stranger)
         if best and best[0].similarity >= core.threshold:
-            raise Broken("a stranger is recognized")
+            raise BrokenPromiseError("a stranger is recognized")
 
     def _leftovers(self, desk: Desk) -> None:
         """What was erased or sealed anew is in none of the gate's files."""
         read = desk.core.store.db.read
         sealed: dict[tuple[str, int], bytes] = {}
         for table, column in (("person", "wrapped_key"), ("face_list", "wrapped_key"), ("face", "sealed")):
-            sealed |= {(table, row): data for row, data in read(f"SELECT id, {column} FROM {table}")}
+            sealed |= {(table, row): data for row, data in read(f"SELECT id, {column} FROM {table}")}  # noqa: S608 - constants
         self.gone.extend(data for place, data in self.sealed.items() if sealed.get(place) != data and data)
         self.sealed = sealed
         raw = b"".join((self.places.gate / (FILE + end)).read_bytes() for end in ("", "-wal"))
         for data in self.gone:
             if data[_NEEDLE] in raw:
-                raise Broken("something that was erased is still in the files")
+                raise BrokenPromiseError("something that was erased is still in the files")
 
 
 def view(desk: Desk) -> dict[str, Any]:
@@ -229,7 +230,9 @@ def _difference(expected: dict[str, Any], seen: dict[str, Any]) -> str:
     parts = []
     for kind, old in expected.items():
         before, after = (x if isinstance(x, dict) else dict.fromkeys(x, "there") for x in (old, seen[kind]))
-        for name in sorted({*before, *after}):
-            if before.get(name) != after.get(name):
-                parts.append(f"{kind} {name}: {before.get(name)} -> {after.get(name)}")
+        parts += [
+            f"{kind} {name}: {before.get(name)} -> {after.get(name)}"
+            for name in sorted({*before, *after})
+            if before.get(name) != after.get(name)
+        ]
     return "; ".join(parts)
