@@ -14,7 +14,7 @@ from facegate._core import Finding, no_reference
 from facegate._decision import is_reference
 from facegate._examiner import Probe
 from facegate._lockout import EVERYBODY
-from facegate.errors import CapturedFaceError, FrameError, ListError, TrialRefusedError
+from facegate.errors import CapturedFaceError, FrameError, ListError, SearchError, TrialRefusedError
 from facegate_edge._values import Frame
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ def face_id(face: object) -> str:
 def check_k(k: object) -> None:
     """Raise SearchError for a number of results that cannot be asked for."""
     if type(k) is not int or not 1 <= k <= MAX_CANDIDATES:
-        raise TrialRefusedError(f"at most 1 to {MAX_CANDIDATES} can be asked for", hint="a device shows a few")
+        raise SearchError("k cannot have that value", hint=f"a whole number from 1 to {MAX_CANDIDATES}")
 
 
 def complete_linkage(templates: Sequence[npt.NDArray[np.int8] | None], threshold: float) -> list[list[int]]:

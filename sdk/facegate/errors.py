@@ -16,8 +16,8 @@ __all__ = [
     "BackupKeyError",
     "BackupTamperedError",
     "BackupWriteError",
-    "CertificateError",
     "CapturedFaceError",
+    "CertificateError",
     "CommandUnavailableError",
     "ConsentExpiredError",
     "ConsentMissingError",
@@ -49,6 +49,7 @@ __all__ = [
     "SealError",
     "SealKeyError",
     "SealKeyMissingError",
+    "SearchError",
     "SettingError",
     "SinkClosedError",
     "SinkError",
@@ -89,6 +90,10 @@ class EnrollError(FacegateError, ValueError):
 
 class GateClosedError(FacegateError, RuntimeError):
     """A gate was used after it was closed."""
+
+
+class SearchError(FacegateError, ValueError):
+    """A search cannot be asked for in this way."""
 
 
 class TrialRefusedError(FacegateError, PermissionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from dataclasses import dataclass
@@ -10,8 +11,14 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from facegate import Consent, Frame, Gate, Policy, SigningKey
+from facegate import Consent, Frame, Gate, Policy, SigningKey, open_gate
+from facegate._core import GateCore
+from facegate._credentials import ROLES, Credential, add_credential
 from facegate._declaration import Declaration
+from facegate._new_gate import create_gate
+from facegate._store._audit import Audit
+from facegate._store._key_providers import FileKey, new_secret
+from facegate._store._store import Store
 from facegate_convert._bundle_writer import write_bundle
 from facegate_edge._bundle import open_bundle
 from facegate_edge._keys import TrustStore
@@ -237,6 +244,58 @@ def make_gate(bundle, clock, pipeline):
 
 
 @pytest.fixture
+def stored(bundle, clock, pipeline, tmp_path):
+    """Opens a gate on disk, all roles open: the same one each time. Close it before it is opened again."""
+    credentials = {role: Credential.new(role) for role in ROLES}
+    key = FileKey(tmp_path / "seal.key")
+    gates = []
+
+    def open_(policy: Policy | None = None, **changes) -> Roles:
+        kept = {"space": pipeline.space, "length": pipeline.template_length, "key": key, "clock": clock}
+        if not gates:
+            key.save(new_secret())
+            with Store.create(tmp_path, device="door-1", **kept) as made, made.db.transaction() as tx:
+                Audit(made.db, DEVICE, clock).begin(tx)
+                for role, credential in credentials.items():
+                    add_credential(tx, credential, role, clock.now())
+        arguments = {"device_id": "door-1", "clock": clock, "pipeline": pipeline, "declaration": DECLARATION} | changes
+        opened, rules = arguments.pop("bundle", bundle), policy or Policy()
+        core = GateCore(
+            opened, rules, DEVICE, Store.open(tmp_path, **kept), owns_pipeline=False, folder=tmp_path, **arguments
+        )
+        gates.append(Gate(core))
+        return Roles(gates[-1], credentials)
+
+    yield open_
+    for gate in gates:
+        gate.close()
+
+
+@pytest.fixture
+def shows(pipeline, faces):
+    """Makes frames of people, each an identity or (identity, changes)."""
+    person, _, _ = faces
+
+    def show(*people):
+        return pipeline.show(*(person(p) if isinstance(p, int) else person(p[0], **p[1]) for p in people))
+
+    return show
+
+
+@pytest.fixture
+def enrolled(make_gate, shows, consent):
+    """Makes a gate with alice (identity 1) and bob (2)."""
+
+    def make(**policy) -> Roles:
+        roles = make_gate(Policy(**policy))
+        for name, identity in (("alice", 1), ("bob", 2)):
+            assert roles.enroller.enroll(name, [shows(identity), shows(identity)], consent).enrolled
+        return roles
+
+    return make
+
+
+@pytest.fixture
 def device_key():
     """The public key of the gates' device."""
     return DEVICE.verify_key
@@ -246,3 +305,37 @@ def device_key():
 def faces():
     """The made-up faces' module contents, for tests that show people."""
     return Person, BLURRED, UNMEASURABLE
+
+
+class GateFolder:
+    """A gate's folder, as `facegate init` makes one.
+
+    Attributes:
+        folder: the gate's.
+        credentials: the folder with a credential of each role.
+    """
+
+    def __init__(self, folder, credentials, clock, pipeline) -> None:
+        self.folder, self.credentials, self._clock, self._pipeline = folder, credentials, clock, pipeline
+
+    @contextlib.contextmanager
+    def open(self, folder=None):
+        """The gate, or that of another folder with the same credentials, all roles open."""
+        tokens = {role: Credential.load(self.credentials / f"{role}.credential") for role in ROLES}
+        with open_gate(folder or self.folder, clock=self._clock, pipeline=self._pipeline) as gate:
+            yield Roles(gate, tokens)
+
+
+@pytest.fixture
+def gate_folder(bundle, clock, pipeline, tmp_path) -> GateFolder:
+    """A gate's folder of the fake pipeline, closed."""
+    made = create_gate(
+        tmp_path / "gate",
+        bundle,
+        TrustStore([SIGNER.verify_key]),
+        Policy(fmr=1e-3),
+        device_id="door-1",
+        declaration=DECLARATION,
+        clock=clock,
+    )
+    return GateFolder(tmp_path / "gate", made.credentials, clock, pipeline)

@@ -1,10 +1,8 @@
-"""The gate: every way a frame can end, as a decision."""
+"""The gate itself: roles and their credentials, what is recorded before it is answered, how it ends."""
 
 from __future__ import annotations
 
 import builtins
-import dataclasses
-import hashlib
 import json
 import logging
 import os
@@ -14,7 +12,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from facegate import Gate, Policy, errors, verify_decision
+from facegate import Gate, Policy, TrustStore, errors, verify_decision
+from facegate._credentials import ROLES, Credential
+from facegate._declaration import Declaration
 from facegate_convert._bundle_writer import write_bundle
 from facegate_edge._bundle import open_bundle
 
@@ -22,103 +22,210 @@ LIVE = {"require_liveness": True, "live_at": 0.9, "spoof_at": 0.5}
 ALICE, BOB, STRANGER = 1, 2, 3
 
 
-@pytest.fixture
-def shows(pipeline, faces):
-    """Makes frames of people, each an identity or (identity, changes)."""
-    person, _, _ = faces
-
-    def show(*people):
-        return pipeline.show(*(person(p) if isinstance(p, int) else person(p[0], **p[1]) for p in people))
-
-    return show
+def decisions_of(roles):
+    """What waits in a gate's outbox, verified."""
+    keys = TrustStore([roles.core.device.verify_key])
+    return [verify_decision(jws, keys) for (jws,) in roles.core.store.db.read("SELECT jws FROM decision ORDER BY 1")]
 
 
-@pytest.fixture
-def enrolled(make_gate, shows, consent):
-    """Makes a gate with alice and bob."""
-
-    def make(**policy) -> Gate:
-        gate = make_gate(Policy(**policy))
-        for name, identity in (("alice", ALICE), ("bob", BOB)):
-            assert gate.enroll(name, [shows(identity), shows(identity)], consent).enrolled
-        return gate
-
-    return make
+def entries_of(roles, action="decision"):
+    """The audit entries of an action."""
+    return list(roles.core.audit.entries(action=action))
 
 
-def blurred(faces):
-    """Changes that make a face too blurred."""
-    return {"quality": faces[1]}
+# --- roles ---------------------------------------------------------------------------------------------------------
 
 
-TABLE = [
-    # people in the frame, policy, verify whom, outcome, reasons, liveness
-    ([], {}, None, "rejected", ["no_face"], "not_checked"),
-    ([], {}, "alice", "rejected", ["no_face"], "not_checked"),
-    ([ALICE], {}, None, "match", [], "not_checked"),
-    ([ALICE], {}, "alice", "match", [], "not_checked"),
-    ([BOB], {}, None, "match", [], "not_checked"),
-    ([BOB], {}, "alice", "no_match", ["below_threshold"], "not_checked"),
-    ([STRANGER], {}, None, "no_match", ["below_threshold"], "not_checked"),
-    ([STRANGER], {}, "alice", "no_match", ["below_threshold"], "not_checked"),
-    ([(ALICE, {"noise": 2.0})], {}, "alice", "no_match", ["below_threshold"], "not_checked"),
-    ([(ALICE, {"noise": 0.9})], {}, "alice", "match", [], "not_checked"),
-    ([(ALICE, {"noise": 0.9})], {"threshold": 0.99}, "alice", "no_match", ["below_threshold"], "not_checked"),
-    ([ALICE, STRANGER], {}, None, "rejected", ["several_faces"], "not_checked"),
-    ([ALICE, STRANGER], {"one_face_only": False}, None, "match", [], "not_checked"),
-    (
-        [ALICE, (STRANGER, {"size": 200.0})],
-        {"one_face_only": False},
-        None,
-        "no_match",
-        ["below_threshold"],
-        "not_checked",
-    ),
-    ([(ALICE, blurred)], {}, None, "rejected", ["low_quality"], "not_checked"),
-    ([(ALICE, lambda faces: {"quality": faces[2]})], {}, None, "rejected", ["low_quality"], "not_checked"),
-    ([ALICE], {}, "nobody", "rejected", ["unknown_subject"], "not_checked"),
-    ([ALICE], LIVE, None, "match", [], "live"),
-    ([(ALICE, {"live": 0.9})], LIVE, None, "match", [], "live"),
-    ([(ALICE, {"live": 0.7})], LIVE, None, "review", ["liveness_uncertain"], "uncertain"),
-    ([(ALICE, {"live": 0.7})], LIVE, "bob", "no_match", ["below_threshold", "liveness_uncertain"], "uncertain"),
-    ([(ALICE, {"live": 0.5})], LIVE, None, "rejected", ["liveness_spoof"], "spoof"),
-    ([(ALICE, {"live": float("nan")})], LIVE, None, "rejected", ["liveness_spoof"], "spoof"),
-    ([(STRANGER, {"live": 0.1})], LIVE, None, "rejected", ["liveness_spoof"], "spoof"),
-    ([(ALICE, {"live": 0.1})], {}, None, "match", [], "not_checked"),
-    ([(ALICE, blurred)], LIVE, None, "rejected", ["low_quality"], "not_checked"),
-]
+def test_a_gate_does_nothing_by_itself(make_gate):
+    """What it shows to everybody is how it is and how to end it; the rest is behind roles."""
+    names = {name for name in dir(make_gate().gate) if not name.startswith("_")}
+    assert names == {"recognizer", "enroller", "reviewer", "privacy_officer", "administrator"} | {
+        *("status", "close", "in_memory"),
+    }
 
 
-@pytest.mark.parametrize(("people", "policy", "claimed", "outcome", "reasons", "liveness"), TABLE)
-def test_every_way_a_frame_can_end(
-    enrolled, shows, faces, device_key, bundle, people, policy, claimed, outcome, reasons, liveness
-):
-    """Each scene ends in its outcome, reasons and liveness, signed by the device, with a subject on a match only."""
-    gate = enrolled(**policy)
-    people = [(p[0], p[1](faces)) if isinstance(p, tuple) and callable(p[1]) else p for p in people]
-    frame = shows(*people)
-    signed = gate.identify(frame) if claimed is None else gate.verify(claimed, frame)
-    decision = signed.decision
-    assert verify_decision(signed.jws, device_key) == decision
-    assert (decision.outcome, list(decision.reasons), decision.liveness) == (outcome, reasons, liveness)
-    assert decision.kind == ("identify" if claimed is None else "verify")
-    expected = {ALICE: "alice", BOB: "bob"}
-    first = people[0][0] if people and isinstance(people[0], tuple) else (people or [None])[0]
-    assert decision.subject == (expected[first] if outcome == "match" else None)
-    assert (decision.device, decision.bundle, decision.policy) == ("door-1", bundle.id, Policy(**policy).id)
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_opens_with_its_own_credential_and_no_other(make_gate, role):
+    """The other roles' credentials, unknown ones, tokens as text and nothing at all are refused."""
+    roles = make_gate()
+    opening = getattr(roles.gate, role)
+    wrong = [roles.credentials[other] for other in ROLES if other != role]
+    for credential in (*wrong, Credential.new(role), roles.credentials[role].token, None):
+        with pytest.raises(errors.RoleError) as caught:
+            opening(credential)
+        assert "fgc_" not in str(caught.value)
+    assert opening(roles.credentials[role]) is not None
+    assert {entry.details["role"] for entry in entries_of(roles, "credential_refused")} == {role}
+
+
+def test_attack_trying_credentials_without_end(make_gate, clock):
+    """After ten wrong ones in a minute none is looked at, not even the right one; each of the ten is in the log."""
+    roles = make_gate()
+    for _ in range(10):
+        with pytest.raises(errors.RoleError, match="does not open"):
+            roles.gate.recognizer(Credential.new("recognizer"))
+    for _ in range(3):
+        with pytest.raises(errors.RoleError, match="too many"):
+            roles.gate.recognizer(roles.credentials["recognizer"])
+    assert len(entries_of(roles, "credential_refused")) == 10
+    clock.wait(60)
+    assert roles.recognizer is not None
+
+
+def test_a_role_says_in_the_log_whose_credential_it_was(make_gate, shows):
+    """Each decision is in the audit log with role, label, kind, outcome and reasons, and with nothing of the face."""
+    roles = make_gate()
+    signed = roles.recognizer.identify(shows())
+    (entry,) = entries_of(roles)
+    assert (entry.role, entry.reference) == ("recognizer", None)
+    assert entry.details == {
+        "by": "recognizer",
+        "decision": signed.decision.id,
+        "kind": "identify",
+        "outcome": "rejected",
+        "reasons": "no_face",
+    }
+
+
+@pytest.mark.parametrize(
+    ("shown", "claimed", "about"),
+    [
+        (ALICE, None, "alice"),
+        (STRANGER, None, None),
+        (ALICE, "alice", "alice"),
+        (STRANGER, "alice", "alice"),
+        ((ALICE, {"live": 0.7}), None, "alice"),
+    ],
+    ids=["matched", "nobody", "verified", "claimed", "to be reviewed"],
+)
+def test_the_log_says_whom_a_decision_is_about(enrolled, shows, shown, claimed, about):
+    """Whoever was matched, claimed to be, or is to be reviewed as: inside the device this can be looked up."""
+    roles = enrolled(**LIVE)
+    if claimed is None:
+        roles.recognizer.identify(shows(shown))
+    else:
+        roles.recognizer.verify(claimed, shows(shown))
+    assert entries_of(roles)[-1].reference == about
+
+
+# --- what is answered has been recorded ----------------------------------------------------------------------------
+
+
+def test_every_decision_waits_in_the_outbox_and_stands_in_the_log(enrolled, shows):
+    """What was given to the caller is what was recorded, in its order, those for review marked."""
+    roles = enrolled(**LIVE)
+    given = [roles.recognizer.identify(shows(who)).decision for who in (ALICE, STRANGER, (BOB, {"live": 0.7}))]
+    given.append(roles.recognizer.verify("bob", shows()).decision)
+    assert sorted(decisions_of(roles), key=lambda d: d.sequence) == given
+    assert [entry.details["decision"] for entry in entries_of(roles)] == [d.id for d in given]
+    open_reviews = roles.core.store.db.read("SELECT id FROM decision WHERE review = 'open'")
+    assert open_reviews == [(given[2].id,)]
+    status = roles.gate.status()
+    assert (status.people, status.decisions, status.waiting, status.reviews) == (2, 4, 4, 1)
+
+
+def fill_disk(roles, full=True):
+    """Let the database have no further page, or any number of them."""
+    connection = roles.core.store.db._connection
+    pages = connection.execute("PRAGMA page_count").fetchone()[0] if full else 2**30
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+@pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
+def test_a_full_disk_gives_an_error_and_never_an_unrecorded_match(request, make_gate, shows, consent, on_disk):
+    """When nothing can be written nobody is told anything; with room again the numbers go on without a gap."""
+    roles = (request.getfixturevalue("stored") if on_disk else make_gate)(Policy(max_trials_per_minute=0))
+    roles.enroller.enroll("alice", [shows(ALICE)], consent)
+    fill_disk(roles)
+    given = []
+
+    def until_full():
+        while len(given) < 10_000:
+            given.append(roles.recognizer.identify(shows(ALICE)).decision)
+
+    with pytest.raises(errors.StoreFullError) as caught:
+        until_full()
+    assert caught.value.hint
+    for call in (
+        lambda: roles.recognizer.identify(shows(ALICE)),
+        lambda: roles.recognizer.identify(shows(STRANGER)),
+        lambda: roles.recognizer.verify("alice", shows(ALICE)),
+    ):
+        with pytest.raises(errors.StoreFullError):
+            call()
+    assert sorted(decisions_of(roles), key=lambda d: d.sequence) == given
+    roles.core.audit.verify()
+    fill_disk(roles, full=False)
+    decision = roles.recognizer.identify(shows(ALICE)).decision
+    assert (decision.outcome, decision.sequence) == ("match", len(given) + 1)
+
+
+@pytest.mark.parametrize("part", ["outbox.put", "audit.append", "lockout.failed"])
+def test_if_one_part_fails_nothing_of_a_decision_is_kept(enrolled, shows, monkeypatch, part):
+    """Number, outbox, log and lock-out are written together or not at all."""
+    roles = enrolled()
+    owner, name = part.split(".")
+
+    def fail(*_, **__):
+        raise errors.StoreWriteError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(roles.core, owner), name, fail)
+        for _ in range(7):
+            with pytest.raises(errors.StoreWriteError):
+                roles.recognizer.identify(shows(STRANGER))
+    assert decisions_of(roles) == []
+    assert entries_of(roles) == []
+    assert roles.core.store.db.read("SELECT * FROM lockout") == []
+    assert roles.recognizer.identify(shows(ALICE)).decision.sequence == 1
+
+
+def test_numbers_go_on_when_a_gate_is_opened_again(stored, shows, consent):
+    """A gate on disk knows its people and its last number after it was closed."""
+    roles = stored()
+    roles.enroller.enroll("alice", [shows(ALICE)], consent)
+    first = [roles.recognizer.identify(shows(ALICE)).decision for _ in range(3)]
+    roles.gate.close()
+    roles = stored()
+    decision = roles.recognizer.identify(shows(ALICE)).decision
+    assert (decision.subject, decision.sequence) == ("alice", 4)
+    assert decision.id > max(d.id for d in first)
+    assert len(decisions_of(roles)) == 4
+    roles.core.audit.verify()
 
 
 def test_decisions_are_numbered_dated_and_ordered(enrolled, shows, clock):
     """Sequence numbers have no gap, ids sort in the order of the decisions, the time is the clock's in ms."""
-    gate = enrolled()
+    roles = enrolled()
     decisions = []
     for _ in range(5):
-        decisions.append(gate.identify(shows(ALICE)).decision)
+        decisions.append(roles.recognizer.identify(shows(ALICE)).decision)
         clock.wait(0.25)
     assert [d.sequence for d in decisions] == [1, 2, 3, 4, 5]
     assert sorted(d.id for d in decisions) == [d.id for d in decisions]
     assert decisions[0].time == "2026-03-01T12:00:00.123Z"
     assert decisions[1].time == "2026-03-01T12:00:00.373Z"
+
+
+def test_threads_get_decisions_one_after_the_other(enrolled, shows):
+    """Four threads at once: every decision has its own number, none is lost."""
+    roles = enrolled(max_trials_per_minute=0)
+    recognizer = roles.recognizer
+    frames = [shows(ALICE) for _ in range(4)]
+    numbers: list[int] = []
+
+    def work(frame):
+        numbers.extend(recognizer.identify(frame).decision.sequence for _ in range(25))
+
+    threads = [threading.Thread(target=work, args=(frame,)) for frame in frames]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(numbers) == list(range(1, 101))
+
+
+# --- marks, declaration, clock -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -134,274 +241,56 @@ def test_marks(make_gate, bundle_path, bundle, shows, development, demonstration
     """A bundle in development mode, and a demonstration, mark every decision."""
     if development:
         with open_bundle(bundle_path, development=True) as opened:
-            gate = make_gate(bundle=opened, demonstration=demonstration)
+            roles = make_gate(bundle=opened, demonstration=demonstration)
     else:
-        gate = make_gate(bundle=bundle, demonstration=demonstration)
-    assert gate.identify(shows(ALICE)).decision.marks == marks
-    assert gate.verify("alice", shows()).decision.marks == marks
+        roles = make_gate(bundle=bundle, demonstration=demonstration)
+    assert roles.recognizer.identify(shows(ALICE)).decision.marks == marks
+    assert roles.recognizer.verify("alice", shows()).decision.marks == marks
 
 
-# --- lock-out ------------------------------------------------------------------------------------------------------
+def test_every_decision_names_the_declaration(make_gate, shows):
+    """The id of what the gate is for stands in each of its decisions; without one it is for a demonstration."""
+    roles = make_gate()
+    assert roles.recognizer.identify(shows()).decision.declaration == roles.core.declaration.id
+    other = make_gate(declaration=None)
+    assert other.recognizer.identify(shows()).decision.declaration == Declaration.demonstration().id
+    assert roles.core.declaration.id != other.core.declaration.id
+    assert other.gate.status().purpose == "demonstration"
 
 
-def test_lock_out_after_five_failures_grows(enrolled, shows, clock, pipeline):
-    """Five failed trials lock for 30 s, each further one for twice as long; locked trials see no model."""
-    gate = enrolled()
-    for _ in range(5):
-        assert gate.verify("alice", shows(STRANGER)).decision.reasons == ("below_threshold",)
-    for seconds in (30, 60, 120):
-        pipeline.calls.clear()
-        assert gate.verify("alice", shows(ALICE)).decision.reasons == ("locked_out",)
-        clock.wait(seconds - 0.5)
-        assert gate.verify("alice", shows(ALICE)).decision.reasons == ("locked_out",)
-        assert pipeline.calls == []
-        clock.wait(0.5)
-        assert gate.verify("alice", shows(STRANGER)).decision.reasons == ("below_threshold",)
-    clock.wait(240)
-    assert gate.verify("alice", shows(ALICE)).decision.outcome == "match"
-    assert gate.verify("alice", shows(STRANGER)).decision.reasons == ("below_threshold",)
-    assert gate.verify("alice", shows(ALICE)).decision.outcome == "match"
-
-
-def test_attack_own_match_buys_no_trials_as_somebody_else(enrolled, shows):
-    """Bob cannot clear the failures against alice by being recognised as himself."""
-    gate = enrolled()
-    for _ in range(5):
-        gate.verify("alice", shows(BOB))
-        gate.verify("bob", shows(BOB))
-    assert gate.verify("alice", shows(BOB)).decision.reasons == ("locked_out",)
-    assert gate.verify("bob", shows(BOB)).decision.outcome == "match"
-
-
-def test_attack_setting_the_clock_ends_no_lock_out(enrolled, shows, clock):
-    """A lock-out runs by the monotonic clock."""
-    gate = enrolled()
-    for _ in range(5):
-        gate.identify(shows(STRANGER))
-    clock.moment += timedelta(days=1)
-    assert gate.identify(shows(ALICE)).decision.reasons == ("locked_out",)
-
-
-def test_what_counts_as_a_failed_trial(enrolled, shows, faces):
-    """Attacks and false faces count; empty frames, bad pictures and unknown references do not."""
-    gate = enrolled(**LIVE)
-    for _ in range(6):
-        for frame in (shows(), shows(ALICE, BOB), shows((ALICE, blurred(faces)))):
-            gate.verify("alice", frame)
-        gate.verify("nobody", shows(ALICE))
-        assert gate.verify("alice", shows((ALICE, {"live": 0.7}))).decision.outcome == "review"
-    assert gate.verify("alice", shows(ALICE)).decision.outcome == "match"
-    for _ in range(5):
-        gate.verify("alice", shows((ALICE, {"live": 0.1})))
-    assert gate.verify("alice", shows(ALICE)).decision.reasons == ("locked_out",)
-
-
-def test_lock_out_can_be_turned_off(enrolled, shows):
-    """max_attempts=0 never locks."""
-    gate = enrolled(max_attempts=0)
-    for _ in range(50):
-        gate.identify(shows(STRANGER))
-    assert gate.identify(shows(ALICE)).decision.outcome == "match"
-
-
-# --- enrolment -----------------------------------------------------------------------------------------------------
-
-
-def test_enrolling_uses_the_good_frames_and_says_why_not_the_others(make_gate, shows, faces, consent):
-    """Frames without one usable face of one person are named with their reason; the others become templates."""
-    gate = make_gate(Policy(**LIVE))
-    result = gate.enroll(
-        "alice",
-        [
-            shows(ALICE),
-            shows(),
-            shows(ALICE, BOB),
-            shows((ALICE, blurred(faces))),
-            shows((ALICE, {"live": 0.1})),
-            shows((ALICE, {"live": 0.7})),
-            shows(STRANGER),
-            shows(ALICE),
-        ],
-        consent,
-    )
-    assert result.frames == (
-        None,
-        "no_face",
-        "several_faces",
-        "low_quality",
-        "liveness_spoof",
-        "liveness_uncertain",
-        "inconsistent",
-        None,
-    )
-    assert (result.enrolled, result.added, result.templates, gate.subjects()) == (True, 2, 2, ("alice",))
-
-
-def test_attack_a_strangers_frame_in_an_enrolment(enrolled, shows, consent):
-    """A stranger's frame does not enter a person's templates, neither at first nor later."""
-    gate = enrolled()
-    assert gate.enroll("alice", [shows(STRANGER)], consent).frames == ("inconsistent",)
-    assert gate.identify(shows(STRANGER)).decision.outcome == "no_match"
-
-
-def test_nobody_is_enrolled_without_a_usable_frame(make_gate, shows, consent):
-    """No usable frame, no enrolment."""
-    gate = make_gate()
-    result = gate.enroll("alice", [shows(), shows(ALICE, BOB)], consent)
-    assert (result.enrolled, result.templates, gate.subjects()) == (False, 0, ())
-
-
-def test_the_same_face_under_another_reference(enrolled, shows, consent):
-    """A face that is enrolled already is told with its reference, and enrolled again only if that is wanted."""
-    gate = enrolled()
-    result = gate.enroll("mallory", [shows(ALICE)], consent)
-    assert (result.enrolled, result.duplicate_of) == (False, "alice")
-    assert gate.subjects() == ("alice", "bob")
-    result = gate.enroll("mallory", [shows(ALICE)], consent, allow_duplicate=True)
-    assert (result.enrolled, result.duplicate_of) == (True, "alice")
-    assert gate.verify("mallory", shows(ALICE)).decision.subject == "mallory"
-
-
-def test_more_templates_later(enrolled, shows, consent):
-    """Enrolling again adds, up to sixteen templates a person."""
-    gate = enrolled()
-    assert gate.enroll("alice", [shows(ALICE)] * 3, consent).templates == 5
-    with pytest.raises(errors.EnrollError, match="12 frames"):
-        gate.enroll("alice", [shows(ALICE)] * 12, consent)
-    with pytest.raises(errors.EnrollError, match="0 frames"):
-        gate.enroll("alice", [], consent)
-
-
-def test_the_best_of_several_templates_counts(make_gate, shows, consent):
-    """A person enrolled from different pictures is recognised by the most similar of them."""
-    gate = make_gate(Policy(threshold=0.55))
-    assert gate.enroll("alice", [shows((ALICE, {"noise": 0.8})) for _ in range(6)], consent).enrolled
-    assert gate.verify("alice", shows((ALICE, {"noise": 0.0}))).decision.outcome == "match"
-
-
-@pytest.mark.parametrize(
-    "subject", ["", "alice smith", "a" * 65, "-alice", "älice", "alice\n", None, 7, "alice@example.org", "../alice"]
-)
-def test_references_are_pseudonyms_of_a_fixed_form(make_gate, shows, consent, subject):
-    """What is no reference is refused everywhere, before a model runs."""
-    gate = make_gate()
-    with pytest.raises(errors.SubjectError):
-        gate.enroll(subject, [shows(ALICE)], consent)
-    with pytest.raises(errors.SubjectError):
-        gate.verify(subject, shows(ALICE))
-    with pytest.raises(errors.SubjectError):
-        make_gate(device_id=subject)
-
-
-def test_removed_people_are_not_recognised(enrolled, shows):
-    """Whoever is removed is unknown, and the others stay who they are."""
-    gate = enrolled()
-    gate.remove("alice")
-    assert gate.subjects() == ("bob",)
-    assert gate.identify(shows(ALICE)).decision.outcome == "no_match"
-    assert gate.verify("alice", shows(ALICE)).decision.reasons == ("unknown_subject",)
-    assert gate.verify("bob", shows(BOB)).decision.outcome == "match"
-    with pytest.raises(errors.SubjectError):
-        gate.remove("alice")
-
-
-def test_removing_keeps_everybody_elses_templates_theirs(make_gate, shows, consent):
-    """In whichever order people are removed, the others are recognised as themselves."""
-    for order in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3]):
-        gate = make_gate()
-        for identity in range(5):
-            frames = [shows(identity + 10) for _ in range(identity % 3 + 1)]
-            assert gate.enroll(f"p{identity}", frames, consent).enrolled
-        left = set(range(5))
-        for removed in order:
-            gate.remove(f"p{removed}")
-            left.discard(removed)
-            for identity in range(5):
-                found = gate.identify(shows(identity + 10)).decision.subject
-                assert found == (f"p{identity}" if identity in left else None)
-
-
-# --- consent -------------------------------------------------------------------------------------------------------
-
-
-def test_consent_precedes_enrolment(make_gate, shows, consent, clock, pipeline):
-    """Without a valid consent nobody is enrolled, and no picture is looked at."""
-    gate = make_gate()
-    expired = dataclasses.replace(consent, given_at=clock.now() - timedelta(2), expires_at=clock.now())
-    future = dataclasses.replace(consent, given_at=clock.now() + timedelta(seconds=1))
-    demonstration = dataclasses.replace(consent, legal_basis="demonstration")
-    for missing in (None, expired, future, demonstration):
-        with pytest.raises(errors.ConsentMissingError):
-            gate.enroll("alice", [shows(ALICE)], missing)
-    assert pipeline.calls == []
-    assert gate.subjects() == ()
-
-
-def test_a_demonstration_needs_no_legal_basis(make_gate, shows, consent):
-    """A gate that marks its decisions as a demonstration takes the consent of one."""
-    gate = make_gate(demonstration=True)
-    assert gate.enroll("alice", [shows(ALICE)], dataclasses.replace(consent, legal_basis="demonstration")).enrolled
-
-
-def test_when_consent_expires_the_person_is_forgotten(enrolled, shows, consent, clock):
-    """From its last moment on nobody is compared with the person; a new consent starts afresh."""
-    gate = enrolled()
-    gate.remove("alice")
-    limited = dataclasses.replace(consent, expires_at=clock.now() + timedelta(seconds=60))
-    assert gate.enroll("alice", [shows(ALICE)], limited).enrolled
-    clock.wait(59)
-    assert gate.identify(shows(ALICE)).decision.subject == "alice"
+@pytest.mark.parametrize("jump", [timedelta(days=-30), timedelta(days=30), timedelta(days=-20_000)])
+def test_a_clock_that_jumps_is_marked_and_forgets_nobody(enrolled, shows, clock, jump):
+    """The decision has the time that the gate believes, the mark says so, and the log when it began and ended."""
+    roles = enrolled()
+    believed = clock.now()
+    clock.moment += jump
     clock.wait(1)
-    assert gate.identify(shows(ALICE)).decision.outcome == "no_match"
-    assert gate.verify("alice", shows(ALICE)).decision.reasons == ("consent_missing",)
-    assert gate.subjects() == ("bob",)
-    fresh = dataclasses.replace(consent, given_at=clock.now())
-    result = gate.enroll("alice", [shows(ALICE)], fresh)
-    assert (result.enrolled, result.templates) == (True, 1)
-    assert gate.verify("alice", shows(ALICE)).decision.outcome == "match"
+    decision = roles.recognizer.identify(shows(ALICE)).decision
+    assert (decision.outcome, decision.marks) == ("match", ("clock",))
+    assert decision.time.startswith(f"{believed + timedelta(seconds=1):%Y-%m-%dT%H:%M:%S}")
+    assert roles.gate.status().clock == ("back" if jump < timedelta(0) else "forward")
+    clock.moment -= jump
+    assert roles.recognizer.identify(shows(ALICE)).decision.marks == ()
+    assert [len(entries_of(roles, action)) for action in ("clock_suspect", "clock_trusted")] == [1, 1]
 
 
-def test_a_clock_without_battery_forgets_nobody(enrolled, shows, clock):
-    """A device that starts in 1970 still knows its people: only an end of consent ends it."""
-    gate = enrolled()
-    clock.moment = clock.moment.replace(year=1970)
-    assert gate.identify(shows(ALICE)).decision.outcome == "match"
+def test_an_engines_failure_is_an_error_and_no_decision(enrolled, shows, pipeline):
+    """A model that fails decides nothing and uses up no number."""
+    roles = enrolled()
+    genuine = pipeline.embed
+
+    def fail(*_):
+        raise errors.EngineError("the model failed")
+
+    pipeline.embed = fail
+    for call in (roles.recognizer.identify, roles.recognizer.detect):
+        with pytest.raises(errors.EngineError):
+            call(shows(ALICE))
+    pipeline.embed = genuine
+    assert roles.recognizer.identify(shows(ALICE)).decision.sequence == 1
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"purpose": ""},
-        {"purpose": "  "},
-        {"purpose": "x" * 201},
-        {"purpose": None},
-        {"legal_basis": "because"},
-        {"legal_basis": None},
-        {"text_sha256": "abc"},
-        {"text_sha256": None},
-        {"given_at": "2026-01-01"},
-        {"given_at": None},
-        {"given_at": "naive"},
-        {"expires_at": "before"},
-    ],
-)
-def test_a_consent_that_records_nothing_is_refused(consent, changes):
-    """Every part of the record is checked when it is made."""
-    if changes.get("given_at") == "naive":
-        changes = {"given_at": consent.given_at.replace(tzinfo=None)}
-    if changes.get("expires_at") == "before":
-        changes = {"expires_at": consent.given_at}
-    with pytest.raises(errors.ConsentMissingError):
-        dataclasses.replace(consent, **changes)
-
-
-def test_consent_keeps_the_hash_of_its_text_only(consent):
-    """The text that was agreed to is the operator's to keep."""
-    assert consent.text_sha256 == hashlib.sha256(b"I agree.").hexdigest()
-    assert "I agree" not in repr(consent)
-
-
-# --- the gate itself -----------------------------------------------------------------------------------------------
+# --- refusals ------------------------------------------------------------------------------------------------------
 
 
 def test_a_policy_that_the_bundle_cannot_keep_is_refused(make_gate, tmp_path, make_manifest, model_bytes):
@@ -417,78 +306,75 @@ def test_a_policy_that_the_bundle_cannot_keep_is_refused(make_gate, tmp_path, ma
         make_gate(Policy(**LIVE), bundle=without)
 
 
-@pytest.mark.parametrize("frame", [None, "photo.jpg", np.zeros((4, 4, 3), np.uint8), b"jpeg"])
-def test_what_is_no_frame(enrolled, consent, frame):
-    """A path, an array or bytes in a frame's place are refused with the way to make one."""
-    gate = enrolled()
-    for call in (lambda: gate.identify(frame), lambda: gate.verify("alice", frame)):
-        with pytest.raises(errors.FrameError):
-            call()
-    for frames in ([frame], frame):
-        with pytest.raises(errors.EnrollError):
-            gate.enroll("alice", frames if frames is not None else [None], consent)
-    for frames in (None, 5, iter([])):
-        with pytest.raises(errors.EnrollError):
-            gate.enroll("alice", frames, consent)
-    with pytest.raises(errors.ConsentMissingError):
-        gate.enroll("alice", [], "yes, I agree")
-
-
-def test_a_gate_that_could_not_sign_is_refused(bundle, pipeline, device_key):
+def test_a_gate_that_could_not_sign_is_refused(make_gate, device_key):
     """A public key, or a path, in the private key's place is told before anybody is enrolled."""
     for key in (device_key, "device.key", None):
         with pytest.raises(errors.KeyTypeError):
-            Gate(bundle, Policy(), key, device_id="door-1", pipeline=pipeline)
+            make_gate(device=key)
 
 
-def test_closing_wipes(enrolled, shows, consent, pipeline):
+@pytest.mark.parametrize("name", ["", "the door", "a" * 65, "-door", "tür", None, 7])
+def test_a_device_has_a_reference(make_gate, name):
+    """What is no reference cannot name a device."""
+    with pytest.raises(errors.SubjectError):
+        make_gate(device_id=name)
+
+
+# --- the end -------------------------------------------------------------------------------------------------------
+
+
+def test_closing_wipes(enrolled, shows, pipeline):
     """A closed gate knows nobody, refuses everything, and leaves a pipeline that it was given open."""
-    gate = enrolled()
-    rows = gate._people._gallery._memory.rows
+    roles = enrolled()
+    rows = roles.core.store.index._gallery._memory.rows
+    roles.recognizer.detect(shows(ALICE))
+    (probe,) = [probe for probe, _ in roles.core.captured._held.values()]
     assert np.any(rows)
-    gate.close()
-    gate.close()
+    assert np.any(probe.template.data)
+    opened = roles.recognizer, roles.enroller
+    roles.gate.close()
+    roles.gate.close()
     assert not np.any(rows)
+    assert not np.any(probe.template.data)
     assert not pipeline.closed
+    recognizer, enroller = opened
     for call in (
-        lambda: gate.enroll("alice", [shows(ALICE)], consent),
-        lambda: gate.verify("alice", shows(ALICE)),
-        lambda: gate.identify(shows(ALICE)),
-        lambda: gate.remove("alice"),
-        gate.subjects,
+        lambda: recognizer.verify("alice", shows(ALICE)),
+        lambda: recognizer.identify(shows(ALICE)),
+        lambda: recognizer.detect(shows(ALICE)),
+        lambda: recognizer.group([]),
+        enroller.people,
+        roles.gate.status,
+        *(lambda role=role: getattr(roles.gate, role)(roles.credentials[role]) for role in ROLES),
     ):
         with pytest.raises(errors.GateClosedError):
             call()
 
 
-def test_templates_are_wiped_when_they_are_needed_no_more(enrolled, shows, consent, pipeline):
-    """What a camera's face became is zeros after enrolment, a trial or a refusal; only the gallery keeps a copy."""
-    made = []
-    embed = pipeline.embed
-
-    def remembered(frame, face):
-        made.append(embed(frame, face))
-        return made[-1]
-
-    pipeline.embed = remembered
-    gate = enrolled()
-    gate.enroll("carol", [shows(7), shows(8)], consent)  # the second is somebody else
-    gate.identify(shows(ALICE))
-    gate.verify("alice", shows(9))
-    assert len(made) >= 4
-    assert not any(np.any(template.data) for template in made)
-    assert gate.identify(shows(ALICE)).decision.outcome == "match"
+def test_a_pipeline_of_its_own_is_closed_with_the_gate(make_gate, pipeline, monkeypatch, shows):
+    """Also when the gate cannot be made for another reason."""
+    monkeypatch.setattr("facegate_edge._pipeline.Pipeline", lambda _, **__: pipeline)
+    roles = make_gate(pipeline=None)
+    roles.recognizer.identify(shows())
+    roles.gate.close()
+    assert pipeline.closed
+    pipeline.closed = False
+    monkeypatch.setattr("facegate._gate.GateCore", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        make_gate(pipeline=None)
+    assert pipeline.closed
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_gate_decides_nothing(enrolled, shows):
     """Parent and child would sign different decisions with the same number: the child is refused."""
-    gate = enrolled()
+    roles = enrolled()
+    recognizer = roles.recognizer
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            gate.identify(shows(ALICE))
+            recognizer.identify(shows(ALICE))
             os.write(writing, b"decided")
         except errors.GateClosedError:
             os.write(writing, b"refused")
@@ -498,53 +384,25 @@ def test_a_forked_gate_decides_nothing(enrolled, shows):
     assert os.read(reading, 16) == b"refused"
     os.close(reading)
     os.close(writing)
-    assert gate.identify(shows(ALICE)).decision.sequence == 1
+    assert recognizer.identify(shows(ALICE)).decision.sequence == 1
 
 
-def test_threads_get_decisions_one_after_the_other(enrolled, shows):
-    """Four threads at once: every decision has its own number, none is lost."""
-    gate = enrolled()
-    frames = [shows(ALICE) for _ in range(4)]
-    numbers: list[int] = []
-
-    def work(frame):
-        numbers.extend(gate.identify(frame).decision.sequence for _ in range(25))
-
-    threads = [threading.Thread(target=work, args=(frame,)) for frame in frames]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(numbers) == list(range(1, 101))
-
-
-def test_an_engines_failure_is_an_error_and_no_decision(enrolled, shows, pipeline):
-    """A model that fails decides nothing and uses up no number."""
-    gate = enrolled()
-    genuine = pipeline.embed
-
-    def fail(*_):
-        raise errors.EngineError("the model failed")
-
-    pipeline.embed = fail
-    with pytest.raises(errors.EngineError):
-        gate.identify(shows(ALICE))
-    pipeline.embed = genuine
-    assert gate.identify(shows(ALICE)).decision.sequence == 1
-
-
-def test_nothing_is_written_and_nothing_biometric_is_said(enrolled, shows, tmp_path, monkeypatch, caplog, capfd, faces):
-    """No file, no log line, no output; and no number in any text that a gate's values give."""
+def test_nothing_is_written_and_nothing_biometric_is_said(
+    make_gate, shows, consent, tmp_path, monkeypatch, caplog, capfd
+):
+    """In memory: no file, no log line, no output; and no number in any text that a gate's values give."""
     monkeypatch.chdir(tmp_path)
     caplog.set_level(logging.DEBUG)
     opened = []
     genuine = builtins.open
     monkeypatch.setattr(builtins, "open", lambda *a, **k: opened.append(a) or genuine(*a, **k))
-    gate = enrolled(**LIVE)
+    roles = make_gate(Policy(**LIVE))
+    roles.enroller.enroll("alice", [shows(ALICE)], consent)
+    (captured,) = roles.recognizer.detect(shows(ALICE))
     results = [
-        gate.identify(shows(ALICE)),
-        gate.verify("bob", shows(ALICE)),
-        gate.identify(shows((BOB, blurred(faces)))),
+        roles.recognizer.identify(shows(ALICE)),
+        roles.recognizer.verify("bob", shows(ALICE)),
+        roles.recognizer.identify(captured),
     ]
     monkeypatch.undo()
     assert opened == []
@@ -554,4 +412,16 @@ def test_nothing_is_written_and_nothing_biometric_is_said(enrolled, shows, tmp_p
     for signed in results:
         values = json.loads(signed.decision.to_json())
         assert not [v for v in values.values() if isinstance(v, float)]
-    assert repr(gate) == "Gate(door-1)"
+    assert repr(roles.gate) == "Gate(door-1)"
+    assert repr(captured) == f"CapturedFace({captured.id})"
+
+
+def test_in_memory_gives_a_credential_for_each_role(make_gate):
+    """Each opens its role, none is like another, and another gate knows none of them."""
+    roles, other = make_gate(), make_gate()
+    assert isinstance(roles.gate, Gate)
+    assert sorted(roles.credentials) == sorted(ROLES)
+    assert len({credential.token for credential in roles.credentials.values()}) == len(ROLES)
+    for role in ROLES:
+        with pytest.raises(errors.RoleError):
+            getattr(other.gate, role)(roles.credentials[role])
