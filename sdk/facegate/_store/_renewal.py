@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from facegate._store._database import Database, Transaction
     from facegate._store._sealing import Owner, Sealer
 
-__all__ = ["adopt_space", "keep_rotation", "read_rotation", "rewrap", "turn_faces"]
+__all__ = ["adopt_space", "keep_rotation", "read_rotation", "rewrap", "rotation_place", "turn_faces"]
 
 _KINDS: tuple[tuple[Owner, str, str], ...] = (("person", "person", "person"), ("list", "face_list", "list"))
 
@@ -24,7 +24,7 @@ def read_rotation(db: Database, sealer: Sealer, name: str, length: int) -> Rotat
     found = db.read("SELECT sealed FROM rotation WHERE template_length = ? AND id = ?", length, name)
     if not found:
         raise StoreCorruptError("the store's rotation is missing", hint="restore a backup")
-    rotation = Rotation.from_bytes(sealer.unseal(found[0][0], _place(name)))
+    rotation = Rotation.from_bytes(sealer.unseal(found[0][0], rotation_place(name)))
     if (rotation.id, rotation.length) != (name, length):
         raise StoreCorruptError("the store's rotation does not fit its templates", hint="restore a backup")
     return rotation
@@ -33,7 +33,7 @@ def read_rotation(db: Database, sealer: Sealer, name: str, length: int) -> Rotat
 def keep_rotation(tx: Transaction, sealer: Sealer, rotation: Rotation, *, others: bool = True) -> None:
     """Seal a rotation, which is in use from now on; `others`, for templates of other lengths, are kept or destroyed."""
     tx.execute("DELETE FROM rotation WHERE template_length = ? OR ?", rotation.length, not others)
-    sealed = sealer.seal(rotation.to_bytes(), _place(rotation.id))
+    sealed = sealer.seal(rotation.to_bytes(), rotation_place(rotation.id))
     tx.insert("rotation", template_length=rotation.length, id=rotation.id, sealed=sealed)
     tx.execute("UPDATE state SET rotation_id = ? WHERE id = 1", rotation.id)
 
@@ -60,7 +60,7 @@ def rewrap(tx: Transaction, db: Database, old: Sealer, new: Sealer) -> None:
             tx.rewrite(table, row, wrapped_key=new.wrap(key, kind, row))
             key[:] = bytes(len(key))
     for length, name, sealed in db.read("SELECT template_length, id, sealed FROM rotation"):
-        again = new.seal(old.unseal(sealed, _place(name)), _place(name))
+        again = new.seal(old.unseal(sealed, rotation_place(name)), rotation_place(name))
         tx.execute("UPDATE rotation SET sealed = ? WHERE template_length = ?", again, length)
     tx.execute("UPDATE state SET key_id = ?, key_check = ? WHERE id = 1", new.key_id, new.key_check())
     db.protect(new.tally, new=True)
@@ -91,5 +91,6 @@ def turn_faces(tx: Transaction, db: Database, sealer: Sealer, turn: Rotation, be
             turned.fill(0)
 
 
-def _place(name: str) -> str:
+def rotation_place(name: str) -> str:
+    """What a sealed rotation is bound to."""
     return f"rotation {name}"
