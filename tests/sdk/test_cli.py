@@ -550,7 +550,7 @@ def test_bundle_inspect(run, bundle_path, tmp_path, make_manifest, model_bytes):
 @pytest.fixture
 def signed(make_gate, pipeline):
     """A signed decision of the test gate."""
-    return make_gate().identify(pipeline.show())
+    return make_gate().recognizer.identify(pipeline.show())
 
 
 def test_decision_verify(run, signed, device_key, tmp_path, monkeypatch):
@@ -627,7 +627,7 @@ def test_try_shows_what_would_leave(run, photographs, bundle_path, trust, tmp_pa
         assert set(entry) == {"file", "decision", "jws"}
         assert verify_decision(entry["jws"], key).to_dict() == entry["decision"]
         assert entry["decision"]["marks"] == ["demonstration"]
-    assert shown["policy"] == Policy(max_attempts=0).id
+    assert shown["policy"] == Policy(max_attempts=0, max_trials_per_minute=0).id
     assert not [v for v in _numbers(shown) if isinstance(v, float)]
 
 

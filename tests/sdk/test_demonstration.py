@@ -39,15 +39,15 @@ def marked(request, tmp_path, make_manifest, model_bytes):
 def marks_of(make_gate, pipeline, path, signer):
     """The marks of a decision that a gate, which was not told of any demonstration, makes with the bundle."""
     with open_bundle(path, trust=TrustStore([signer.verify_key])) as bundle:
-        return make_gate(Policy(), bundle=bundle).identify(pipeline.show()).decision.marks
+        return make_gate(Policy(), bundle=bundle).recognizer.identify(pipeline.show()).decision.marks
 
 
 def test_every_decision_is_marked_whatever_the_caller_says(marked, make_gate, pipeline):
     """One demonstration model among three is enough, and the gate's argument cannot take the mark away."""
     assert marks_of(make_gate, pipeline, marked, MAKER) == ("demonstration",)
     with open_bundle(marked, trust=TrustStore([MAKER.verify_key])) as bundle:
-        gate = make_gate(Policy(), bundle=bundle, demonstration=False)
-        assert gate.verify("nobody", pipeline.show()).decision.marks == ("demonstration",)
+        roles = make_gate(Policy(), bundle=bundle, demonstration=False)
+        assert roles.recognizer.verify("nobody", pipeline.show()).decision.marks == ("demonstration",)
 
 
 def test_attack_signing_again_with_another_key(marked, make_gate, pipeline):
@@ -84,8 +84,8 @@ def test_a_demonstration_bundle_takes_the_consent_of_one(marked, make_gate, pipe
     person, _, _ = faces
     shown = dataclasses.replace(consent, legal_basis="demonstration")
     with open_bundle(marked, trust=TrustStore([MAKER.verify_key])) as bundle:
-        gate = make_gate(Policy(), bundle=bundle)
-        assert gate.enroll("p-1", [pipeline.show(person(1))], shown).enrolled
+        roles = make_gate(Policy(), bundle=bundle)
+        assert roles.enroller.enroll("p-1", [pipeline.show(person(1))], shown).enrolled
 
 
 @pytest.mark.parametrize("command", ["inspect", "verify"])

@@ -20,6 +20,7 @@ FIRST = 3_000_400
 ENROLLED = {f"person-{n}": FIRST + n for n in range(3)}
 STRANGERS = range(FIRST + 20, FIRST + 32)
 FIELDS = {"schema", "id", "device", "sequence", "time", "kind", "outcome", "reasons", "liveness", "bundle", "policy"}
+FIELDS |= {"declaration"}
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +48,8 @@ def agreed():
 @pytest.fixture(scope="module")
 def gate(bundle, device, rendered):
     """A gate with three people, each enrolled with three frames; it never locks out."""
-    policy = dataclasses.replace(reference_policy(), max_attempts=0)
-    with Gate(bundle, policy, device, device_id="terminal-1") as opened:
+    policy = dataclasses.replace(reference_policy(), max_attempts=0, max_trials_per_minute=0)
+    with Terminal(bundle, policy, device) as opened:
         for subject, identity in ENROLLED.items():
             frames = [rendered.terminal(identity, number=n).frame for n in range(3)]
             assert opened.enroll(subject, frames, agreed()).enrolled
@@ -73,11 +74,11 @@ def tries(gate):
 
 def test_frames_that_are_live_beyond_doubt_are_enrolled(bundle, device, rendered):
     """Of three frames of somebody who looks into the terminal two or three become templates; the rest has a reason."""
-    with Gate(bundle, reference_policy(), device, device_id="terminal-1") as opened:
+    with Terminal(bundle, reference_policy(), device) as opened:
         for subject, identity in ENROLLED.items():
             result = opened.enroll(subject, [rendered.terminal(identity, number=n).frame for n in range(3)], agreed())
-            assert result.added == result.templates == result.frames.count(None) >= 2
-        assert opened.subjects() == tuple(ENROLLED)
+            assert result.added == result.faces == result.frames.count(None) >= 2
+        assert opened.people() == tuple(ENROLLED)
 
 
 @pytest.mark.parametrize("pixel_format", [f for f in PixelFormat if f != PixelFormat.GRAY], ids=lambda f: f.name)
@@ -95,7 +96,7 @@ def test_enrolled_people_are_known_in_every_format(tries, rendered, pixel_format
 def test_a_grey_camera_knows_people_and_cannot_tell_whether_they_are_live(bundle, device, gate, rendered):
     """Without colors faces still match, if nobody asks for liveness; if somebody does, nobody is taken for another."""
     policy = dataclasses.replace(reference_policy(), require_liveness=False, live_at=None, spoof_at=None)
-    with Gate(bundle, policy, device, device_id="terminal-2") as opened:
+    with Terminal(bundle, policy, device, "terminal-2") as opened:
         for subject, identity in ENROLLED.items():
             opened.enroll(subject, [rendered.terminal(identity, number=n).frame for n in range(3)], agreed())
         for subject, identity in ENROLLED.items():
@@ -192,7 +193,7 @@ def test_nobody_is_enrolled_without_consent_or_twice(gate, rendered):
         gate.enroll("person-9", [frame], None)
     again = gate.enroll("person-9", [rendered.terminal(ENROLLED["person-2"], number=8).frame], agreed())
     assert (again.enrolled, again.duplicate_of) == (False, "person-2")
-    assert gate.subjects() == tuple(ENROLLED)
+    assert gate.people() == tuple(ENROLLED)
 
 
 def test_frames_that_do_not_help_are_not_enrolled(gate, rendered):
@@ -211,10 +212,10 @@ def test_frames_that_do_not_help_are_not_enrolled(gate, rendered):
 def test_whoever_is_removed_is_a_stranger(bundle, device, rendered):
     """A person is matched until they are removed, and not after."""
     frames = [rendered.terminal(ENROLLED["person-2"], number=n).frame for n in range(3)]
-    with Gate(bundle, reference_policy(), device, device_id="terminal-1") as opened:
+    with Terminal(bundle, reference_policy(), device) as opened:
         opened.enroll("person-2", frames, agreed())
         assert "person-2" in {opened.identify(frame).decision.subject for frame in frames}
-        opened.remove("person-2")
+        opened.enroller.remove("person-2")
         assert {opened.identify(frame).decision.subject for frame in frames} == {None}
 
 
@@ -223,7 +224,7 @@ def test_failed_trials_lock_out(bundle, device, rendered):
     policy = reference_policy()
     frames = [rendered.terminal(ENROLLED["person-0"], number=n).frame for n in range(3)]
     stranger = rendered.terminal(STRANGERS[0]).frame
-    with Gate(bundle, policy, device, device_id="terminal-1") as opened:
+    with Terminal(bundle, policy, device) as opened:
         opened.enroll("person-0", frames, agreed())
         for _ in range(policy.max_attempts):
             assert opened.identify(stranger).decision.outcome != "match"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import defaultdict
 from datetime import datetime, timezone
@@ -21,7 +22,9 @@ from facegate_edge.errors import FrameError
 
 if TYPE_CHECKING:
     from facegate._decision import SignedDecision
-    from facegate._gate import EnrollResult
+    from facegate._enroller import Enroller
+    from facegate._enrollment import EnrollResult
+    from facegate._recognizer import Recognizer
     from facegate_edge._output import Output
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
@@ -59,31 +62,33 @@ def try_(
 
     Shows what would leave a device: the outcome, the reasons, on a match the subject, with --json the signed decision.
     No similarity is shown, because none ever leaves. Decisions are marked as a demonstration and signed by a key that
-    exists for this run only. Nobody is locked out here, however many probes fail.
+    exists for this run only. Nobody is locked out here, however many probes fail and however fast they come.
     """
     wanted = _people(people)
-    policy = Policy(threshold=threshold, max_attempts=0)
+    policy = Policy(threshold=threshold, max_attempts=0, max_trials_per_minute=0)
     if fmr is not None:
         policy = dataclasses.replace(policy, fmr=fmr)
     device = SigningKey.generate()
-    with (
-        open_trusted(bundle, trust, development=development) as opened,
-        Gate(opened, policy, device, device_id="try", demonstration=True) as gate,
-    ):
+    with contextlib.ExitStack() as stack:
+        opened = stack.enter_context(open_trusted(bundle, trust, development=development))
+        gate, credentials = Gate.in_memory(opened, policy, device, device_id="try", demonstration=True)
+        stack.enter_context(gate)
+        enroller = gate.enroller(credentials["enroller"])
+        recognizer = gate.recognizer(credentials["recognizer"])
         if opened.manifest.demonstration:
             output.progress("the bundle's models are for demonstrations only: a gate marks every decision it makes so")
         point = policy.operating_point(opened.manifest)
         if point is not None and not point.dataset:
             output.progress(f"the threshold for an FMR of {point.fmr:g} is stated in the bundle, not measured")
-        enrolled = [_enroll(output, gate, name, files) for name, files in wanted.items()]
-        decisions = [(file, _decide(gate, claimed, file)) for probe in probes for file in _photographs(probe)]
+        enrolled = [_enroll(output, enroller, name, files) for name, files in wanted.items()]
+        decisions = [(file, _decide(recognizer, claimed, file)) for probe in probes for file in _photographs(probe)]
     output.emit(
         {
             "bundle": opened.id,
             "policy": policy.id,
             "device_key": device.verify_key.to_pem().decode("ascii"),
             "enrolled": [
-                {"subject": r.subject, "templates": r.templates, "frames": r.frames, "duplicate_of": r.duplicate_of}
+                {"subject": r.reference, "templates": r.faces, "frames": r.frames, "duplicate_of": r.duplicate_of}
                 for r in enrolled
             ],
             "decisions": [
@@ -134,9 +139,9 @@ def _enroll(output: Output, gate: Gate, name: str, files: list[Path]) -> EnrollR
     return result
 
 
-def _decide(gate: Gate, claimed: str | None, file: Path) -> SignedDecision:
+def _decide(recognizer: Recognizer, claimed: str | None, file: Path) -> SignedDecision:
     frame = load_image(file)
-    return gate.identify(frame) if claimed is None else gate.verify(claimed, frame)
+    return recognizer.identify(frame) if claimed is None else recognizer.verify(claimed, frame)
 
 
 def _line(file: Path, signed: SignedDecision) -> str:
