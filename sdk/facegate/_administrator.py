@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from facegate._administration import Administration
 from facegate._credentials import ROLES, Credential, add_credential, list_credentials, revoke_credential
 from facegate._settings import read_settings, write_setting
 from facegate.errors import CredentialError
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Administrator"]
 
 
-class Administrator:
+class Administrator(Administration):
     """What the people who run a gate may do with it. Made by `Gate.administrator`; thread-safe as the gate is.
 
     It sees nobody's data: who is enrolled is the enroller's and the privacy officer's to know.

@@ -1,0 +1,120 @@
+"""What an administrator does with a gate as a whole: backups, keys, the clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from facegate._backup import make_backup
+from facegate._gate_folder import read_info, write_info
+from facegate._store._key_providers import parse_provider
+from facegate.errors import StoreError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from facegate._backup import BackupInfo
+    from facegate._clock_guard import TrustedTime
+    from facegate._core import GateCore
+    from facegate._recovery import Recipient
+
+__all__ = ["Administration"]
+
+_ROLE = "administrator"
+
+
+class Administration:
+    """The part of `Administrator` that is about the gate as a whole."""
+
+    _gate: GateCore
+    _label: str
+
+    def backup(
+        self,
+        path: str | os.PathLike[str],
+        recipient: Recipient,
+        *,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> BackupInfo:
+        """Write an encrypted backup to a new file, all of it or nothing. The gate answers nobody meanwhile.
+
+        Args:
+            path: where to; nothing may be there.
+            recipient: for whom: the public half of a recovery key, or a passphrase.
+            progress: is told now and then how many rows of how many are written.
+
+        Raises:
+            BackupError: the gate is in memory only, or something is at `path`.
+            BackupWriteError: it cannot be written. Nothing is left behind.
+            KeyPassphraseError: the passphrase is too short.
+        """
+        return make_backup(self._gate, path, recipient, partial(self._gate.operation, _ROLE, self._label), progress)
+
+    def rotate_key(self, provider: str | None = None) -> str:
+        """Wrap every key anew with another sealing secret; templates and their seals stay as they are.
+
+        Args:
+            provider: where the new secret is kept, as `parse_provider` reads it; None: where the old one is. A file
+                and a TPM get a new one, elsewhere there must be a new one already. The old one is destroyed.
+
+        Returns:
+            The id of the new secret.
+
+        Raises:
+            SealKeyError, SealKeyMissingError: there is no new secret, or it is the old one; nothing has changed.
+            StoreError: the gate is in memory only, or nothing could be written; nothing has changed.
+        """
+        gate, folder = self._gate, self._folder()
+        with gate.reading():
+            store = gate.store
+            old = store.sealer.key_id
+            name = store.key_name if provider is None else provider
+            store.rotate_key(parse_provider(name, folder=folder))
+            write_info(folder, replace(read_info(folder), key=store.key_name))
+            store.settle_key()
+            new = store.sealer.key_id
+            with gate.operation(_ROLE, self._label) as work:
+                kind = store.key_name.partition(":")[0]
+                work.log("rotate_key", details={"key": old, "new_key": new, "provider": kind})
+            return new
+
+    def renew_rotation(self) -> str:
+        """Turn all templates once more, by a new secret: those that were stolen before match nothing any more.
+
+        Returns:
+            The id of the new rotation.
+
+        Raises:
+            StoreError: nothing could be written; nothing has changed.
+        """
+        gate = self._gate
+        with gate.reading():
+            gate.store.renew_rotation()
+            gate.captured.clear()  # faces of the old rotation are comparable with nobody
+            rotation = gate.store.rotation.id
+            with gate.operation(_ROLE, self._label) as work:
+                work.log("renew_rotation", details={"rotation": rotation})
+            return rotation
+
+    def accept_clock(self) -> TrustedTime:
+        """Believe the device's clock as it is now: it was looked at, and is right.
+
+        Retention goes on by it from here on, and what has run out by it is erased.
+
+        Returns:
+            The time that counts from now on.
+        """
+        gate = self._gate
+        with gate.operation(_ROLE, self._label) as work:
+            accepted = gate.guard.accept(work.tx)
+            work.log("accept_clock", details={"cause": work.now.cause or None})
+            return accepted
+
+    def _folder(self) -> Path:
+        folder = self._gate.folder
+        if folder is None:
+            raise StoreError("a gate in memory has no key to rotate", hint="its secret is gone when it is closed")
+        return folder

@@ -1,0 +1,268 @@
+"""Making a backup of a gate: every live row of its store and every file of its folder, in one locked file.
+
+The rows are read one after the other and written as JSON lines; the store's file itself is not copied. So nothing goes
+along that is not a row any more (SQLite leaves stale copies of deleted cells in pages that it rebalanced), and no copy
+ever lies in a temporary file.
+
+Templates stay sealed, each with its owner's key, as they are. The owners' keys are wrapped anew, with a secret that
+exists for this backup alone and is in it: the device's own sealing secret stays where it is, and whoever opens a backup
+does not hold it.
+
+Entries, in this order: the folder's files (`FILES`, trust/KEYID.pub), `seal` (the backup's secret, 32 bytes),
+`contents.json`, and `table/NAME` for each of `TABLES`: a line with the names of the columns, then a line for each row;
+bytes are {"b": base64url}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facegate._backup_stream import BackupWriter
+from facegate._decision import format_time
+from facegate._files import sync_folder
+from facegate._gate_folder import BUNDLE, DECLARATION, GATE, KEY, POLICY, PUBLIC, TRUST
+from facegate._store._key_providers import new_secret
+from facegate._store._renewal import rotation_place
+from facegate._store._schema import VERSION as SCHEMA
+from facegate._store._sealing import Sealer
+from facegate.errors import BackupError, BackupWriteError
+from facegate_edge._keys import b64url_encode
+from facegate_edge._version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from facegate._core import GateCore, Work
+    from facegate._recovery import Recipient
+    from facegate._store._sealing import Owner
+    from facegate._store._store import Store
+
+__all__ = ["FILES", "OWNERS", "SEQUENCES", "TABLES", "BackupInfo", "make_backup", "rewrap"]
+
+FILES = (GATE, POLICY, DECLARATION, KEY, PUBLIC, BUNDLE)
+# Every table of the schema, a row's owner before it.
+TABLES = (
+    *("state", "rotation", "person", "face_list", "face", "consent", "people_group", "membership", "credential"),
+    *("setting", "request", "lockout", "audit", "audit_head", "decision", "report"),
+)
+OWNERS: dict[str, Owner] = {"person": "person", "face_list": "list"}
+SEQUENCES = "sqlite_sequence"  # the last id of each table: none is ever used again, also after a restore
+_BLOCK = 256 * 1024
+_ROWS = 512  # lines that are given at a time
+
+
+@dataclass(frozen=True, slots=True)
+class BackupInfo:
+    """What was backed up.
+
+    Attributes:
+        id: the backup's, 32 hex digits.
+        path: its file.
+        size: in bytes.
+        created: when, RFC 3339, UTC.
+        device: the device's reference.
+        kind: "recovery_key" or "passphrase": what opens it.
+        recovery_key: id of the recovery key, None with a passphrase.
+        people: how many people are in it.
+        decisions: how many decisions are in it.
+    """
+
+    id: str
+    path: Path
+    size: int
+    created: str
+    device: str
+    kind: str
+    recovery_key: str | None
+    people: int
+    decisions: int
+
+
+def make_backup(
+    gate: GateCore,
+    path: str | os.PathLike[str],
+    recipient: Recipient,
+    work: Callable[[], contextlib.AbstractContextManager[Work]],
+    progress: Callable[[int, int], object] | None = None,
+) -> BackupInfo:
+    """Write a backup of an opened gate to a new file, all of it or nothing. The gate's lock is held meanwhile.
+
+    Args:
+        gate: whose.
+        path: where to; nothing may be there.
+        recipient: for whom it is locked.
+        work: begins the operation that the audit log tells of.
+        progress: is told now and then how many rows of how many are written.
+
+    Raises:
+        BackupError: the gate is in memory only, or something is at `path`.
+        BackupWriteError: it cannot be written. Nothing is left behind.
+        StoreError: one of its subclasses: the store cannot be read.
+    """
+    path = Path(path)
+    folder = gate.folder
+    if folder is None:
+        raise BackupError("a gate in memory has no backup", hint="it forgets everything when it is closed")
+    with gate.reading():
+        _check_target(path)
+        try:
+            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)  # 0600
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        begun = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                info = _write(gate, folder, path, stream, recipient, progress)
+                stream.flush()
+                os.fsync(stream.fileno())
+                size = stream.tell()
+            # First what the log says of it, then the file in its place: no backup is there of which nothing is known.
+            with work() as operation:
+                operation.log(
+                    "backup",
+                    details={
+                        "backup": info.id,
+                        "recovery_key": info.recovery_key,
+                        "kind": info.kind,
+                        "people": info.people,
+                        "size": size,
+                    },
+                )
+            _place(begun, path)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                begun.unlink()
+            if isinstance(error, OSError) and not isinstance(error, BackupWriteError):
+                raise _unwritable(path, error) from error
+            raise
+    return BackupInfo(**{name: getattr(info, name) for name in info.__slots__ if name != "size"}, size=size)
+
+
+def _write(
+    gate: GateCore,
+    folder: Path,
+    path: Path,
+    stream: Any,
+    recipient: Recipient,
+    progress: Callable[[int, int], object] | None,
+) -> BackupInfo:
+    created = format_time(gate.clock.now())
+    writer = BackupWriter(
+        stream, recipient=recipient, signer=gate.device, created=created, device=gate.device_id, version=VERSION
+    )
+    for name in FILES:
+        writer.entry(name, _file(folder / name))
+    for trusted in sorted((folder / TRUST).glob("*.pub")):
+        writer.entry(f"{TRUST}/{trusted.name}", _file(trusted))
+    store = gate.store
+    counts = {table: store.db.read(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}  # noqa: S608 - constants
+    contents = {"schema": SCHEMA, "gate": store.gate_id, "rows": counts}
+    secret = new_secret()
+    try:
+        writer.entry("seal", [secret])
+        sealer = Sealer(secret, store.gate_id)
+    finally:
+        secret[:] = bytes(len(secret))
+    writer.entry("contents.json", [json.dumps(contents).encode("ascii")])
+    total, done = sum(counts.values()), 0
+
+    def tell(rows: int) -> None:
+        nonlocal done
+        done += rows
+        if progress is not None:
+            progress(min(done, total), total)
+
+    for table in (*TABLES, SEQUENCES):
+        writer.entry(f"table/{table}", _lines(store, table, sealer, tell))
+    writer.finish()
+    return BackupInfo(
+        id=writer.header.id,
+        path=path,
+        size=0,
+        created=created,
+        device=gate.device_id,
+        kind=writer.header.kind,
+        recovery_key=writer.header.recipient.get("key_id"),
+        people=counts["person"],
+        decisions=counts["decision"],
+    )
+
+
+def _lines(store: Store, table: str, sealer: Sealer, tell: Callable[[int], object]) -> Iterator[bytes]:
+    """A table as JSON lines."""
+    columns = [name for (name,) in store.db.read("SELECT name FROM pragma_table_info(?)", table)]
+    columns = columns or ["name", "seq"]  # SQLite's own table has no such information before its first row
+    yield json.dumps(columns).encode("ascii") + b"\n"
+    lines: list[str] = []
+    for row in store.db.iterate(f"SELECT {', '.join(columns)} FROM {table}"):  # noqa: S608 - the schema's names
+        values = rewrap(table, dict(zip(columns, row, strict=True)), store.sealer, sealer)
+        lines.append(json.dumps([_spelled(value) for value in values.values()], ensure_ascii=True))
+        if len(lines) == _ROWS:
+            yield ("\n".join(lines) + "\n").encode("ascii")
+            tell(len(lines))
+            lines.clear()
+    if lines:
+        yield ("\n".join(lines) + "\n").encode("ascii")
+    tell(len(lines))
+
+
+def rewrap(table: str, row: dict[str, Any], old: Sealer, new: Sealer) -> dict[str, Any]:
+    """A row with what the old secret locks locked with the new one, in the form that its table has.
+
+    Raises:
+        SealError: something in it does not open.
+    """
+    if table in OWNERS and row["wrapped_key"]:  # those of lapsed people are empty
+        kind, number = OWNERS[table], row["id"]
+        return row | {"wrapped_key": new.wrap(old.unwrap(row["wrapped_key"], kind, number), kind, number)}
+    if table == "rotation":
+        place = rotation_place(row["id"])
+        return row | {"sealed": new.seal(old.unseal(row["sealed"], place), place)}
+    if table == "state":
+        # The tally is of the old secret; rows are tallied anew with the one that they get.
+        return row | {"key_id": new.key_id, "key_check": new.key_check(), "tally": b""}
+    return row
+
+
+def _spelled(value: Any) -> Any:
+    return {"b": b64url_encode(value)} if isinstance(value, bytes) else value
+
+
+def _file(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                yield block
+    except OSError as error:
+        raise BackupError(f"{path} cannot be read: {error.strerror}", hint="mend the gate's folder first") from error
+
+
+def _check_target(path: Path) -> None:
+    if path.is_symlink() or path.exists():
+        raise BackupError(f"{path} exists already", hint="a backup is never overwritten: choose another name")
+    if not path.absolute().parent.is_dir():
+        raise BackupError(f"there is no folder {path.absolute().parent}", hint="make it first")
+
+
+def _place(begun: Path, path: Path) -> None:
+    """Give the finished file its name, unless somebody else took it meanwhile."""
+    try:
+        os.link(begun, path)
+        begun.unlink()
+    except FileExistsError:
+        raise BackupError(f"{path} exists already", hint="a backup is never overwritten: choose another name") from None
+    except OSError:  # a medium without links, such as a stick
+        begun.rename(path)
+    sync_folder(path.absolute().parent)
+
+
+def _unwritable(path: Path, error: OSError) -> BackupWriteError:
+    return BackupWriteError(
+        f"the backup {path} cannot be written: {error.strerror}", hint="make room, or choose another place"
+    )
