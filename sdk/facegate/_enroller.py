@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from facegate._consents import consent_details, consents_of, moment, newest_consent, put_consent
 from facegate._desk import check_reference
 from facegate._enrollment import EnrollResult, FaceInfo, PersonInfo, Pictures
-from facegate._groups import Groups, find_group
+from facegate._groups import Groups, find_groups
 from facegate._lists import Lists
 from facegate.errors import ConsentMissingError, EnrollError, GuardianConsentError, SubjectError
 
@@ -82,7 +82,7 @@ class Enroller(Groups, Lists):
             if young:
                 self._guard_minor(reference, person, consent)
             consent = self._check_consent(consent)
-            joined = [find_group(gate.store, name) for name in groups]
+            joined = find_groups(gate.store, groups)
             with Pictures(gate, person, frames) as pictures:
                 if not pictures.usable or (pictures.duplicate_of is not None and not allow_duplicate):
                     return pictures.result(reference, added=False)
@@ -138,7 +138,7 @@ class Enroller(Groups, Lists):
         gate = self._gate
         with gate.reading():
             person = self._person(reference)
-            if face not in [row[0] for row in gate.store.faces(person.id)]:
+            if type(face) is not int or face not in [row[0] for row in gate.store.faces(person.id)]:
                 raise SubjectError("this is no face of that person", hint="`faces` lists the numbers of their faces")
             with gate.operation("enroller", self._label) as work:
                 gate.store.remove_face(work.tx, face)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,11 @@ from facegate._desk import Desk, check_name
 from facegate.errors import GroupError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from facegate._store._store import GroupRow, Store
 
-__all__ = ["GroupInfo", "Groups", "find_group"]
+__all__ = ["GroupInfo", "Groups", "find_group", "find_groups"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +89,10 @@ def find_group(store: Store, name: str) -> GroupRow:
     if group is None:
         raise GroupError("there is no such group", hint="an enroller makes groups, and `groups` lists them")
     return group
+
+
+def find_groups(store: Store, names: Sequence[str]) -> list[GroupRow]:
+    """The groups of some names. Raises GroupError if one is none, or names are no list of them."""
+    if isinstance(names, str) or not isinstance(names, Collection):
+        raise GroupError("groups are a list of names", hint="for one group too: ['staff']")
+    return [find_group(store, name) for name in names]

@@ -75,7 +75,7 @@ class Lists(Desk):
         gate = self._gate
         with gate.reading():
             found = find_list(gate.store, name)
-            if face not in [row[0] for row in gate.store.list_faces(found.id)]:
+            if type(face) is not int or face not in [row[0] for row in gate.store.list_faces(found.id)]:
                 raise ListError("this face is not in that list", hint="`list_faces` lists the numbers of its faces")
             with gate.operation("enroller", self._label) as work:
                 gate.store.remove_face(work.tx, face)
