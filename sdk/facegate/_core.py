@@ -163,6 +163,7 @@ class GateCore:
         self.lock = threading.RLock()
         self.guard = ClockGuard(store.db, self.clock, max_gap_days=read_setting(store.db, "clock_gap_days"))
         believed = _BelievedClock(self.guard, self.clock)
+        store.believe(believed)
         self.audit = Audit(store.db, device, believed)
         self.outbox = Outbox(store.db, believed, keys=device.verify_key, lock=self.lock)
         self.examiner = Examiner(pipeline, policy, store)
@@ -172,9 +173,10 @@ class GateCore:
         self._closed = False
         self._pid = os.getpid()
         self._retention: Retention | None = None
-        self._sweep_at = float("-inf")
+        self._sweep_at = float("inf")
         self._refused = RateLimit(_MAX_REFUSED)
         self.rate = self._resume()
+        self._sweep_at = float("-inf")  # not before: a dry run of the sweeper, right after opening, shows what is due
 
     # --- the ways in -------------------------------------------------------------------------------------------------
 

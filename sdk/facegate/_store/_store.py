@@ -217,7 +217,6 @@ class Store(Rows):
         """Destroy a face of a person or list. Raises StoreError if there is none."""
         tx.delete("face", face)
         tx.after_commit(lambda: self.index.remove_faces([face]))
-        tx.after_commit(self.db.checkpoint)
 
     def erase_person(self, tx: Transaction, person: int) -> None:
         """Destroy a person's key, faces, consents and memberships; after the commit, what the log holds of them.
@@ -234,7 +233,6 @@ class Store(Rows):
         tx.delete("person", person)
         tx.execute("DELETE FROM lockout WHERE scope = ?", reference[0][0])
         tx.after_commit(lambda: self.index.remove_person(person))
-        tx.after_commit(self.db.checkpoint)
 
     def lapse_person(self, tx: Transaction, person: int) -> None:
         """Destroy a person's key and faces, and remember only that they were enrolled: the consent has expired."""
@@ -242,7 +240,6 @@ class Store(Rows):
             tx.delete("face", row)
         tx.update("person", person, wrapped_key=b"", lapsed=1)
         tx.after_commit(lambda: self.index.remove_faces(self.index.faces(person)))
-        tx.after_commit(self.db.checkpoint)
 
     def templates_of(self, person: int) -> Iterator[Template]:
         """A person's templates, rotated, of whatever space: for their export only."""
@@ -273,7 +270,6 @@ class Store(Rows):
             tx.delete("face", row)
         tx.delete("face_list", face_list)
         tx.after_commit(lambda: self.index.remove_list(face_list))
-        tx.after_commit(self.db.checkpoint)
 
     # ---------------------------------------------------------------- groups
 
@@ -325,13 +321,13 @@ class Store(Rows):
             secret[:] = bytes(len(secret))
         try:
             with self.db.transaction() as tx:
+                tx.clean()  # keys that the old secret opens must not stay in the files
                 rewrap(tx, self.db, self.sealer, sealer)
         except BaseException:
             with contextlib.suppress(StoreError):
                 self._decide_key(keys)
             raise
         self.sealer = sealer
-        self.db.checkpoint()  # keys that the old secret opens must not stay in the log
         keys.promote()
 
     def _decide_key(self, keys: KeyRotation) -> None:
@@ -363,13 +359,13 @@ class Store(Rows):
         space = rotation.space(self.base_space)
         try:
             with self.db.transaction() as tx:
+                tx.clean()  # the templates before must not stay in the files
                 turn_faces(tx, self.db, self.sealer, turn, self.space, space)
                 keep_rotation(tx, self.sealer, rotation, others=False)
                 index = load_index(self.db, self.sealer, space, self.length)
                 tx.after_commit(lambda: self._turned(rotation, index))
         finally:
             turn.wipe()
-        self.db.checkpoint()  # the templates before must not stay in the log
 
     def _turned(self, rotation: Rotation, index: Index) -> None:
         self.index.close()
@@ -422,6 +418,10 @@ class Store(Rows):
         if not found:
             raise _no_person()
         return self.sealer.owner_key(found[0][0], kind, owner)
+
+    def believe(self, clock: Clock) -> None:
+        """Take the time of what is written from here on from a clock that is believed (`_clock_guard`)."""
+        self._clock = clock
 
     def _now(self) -> int:
         return int(self._clock.now().timestamp() * 1000)
