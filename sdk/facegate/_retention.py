@@ -162,7 +162,8 @@ def sweep(gate: GateCore, *, dry_run: bool = False) -> SweepReport:
         GateClosedError: the gate is closed.
         StoreError: it could not be written; what earlier transactions of the sweep erased stays erased.
     """
-    with gate.reading():
+    with gate.lock:  # and not `reading`, which sweeps: a dry run would find nothing any more
+        gate.check_open()
         now = gate.now()
         if now.suspect:
             return SweepReport(now.time, now.cause, dry_run)
@@ -210,6 +211,8 @@ def _erase_people(gate: GateCore, due: _Due, unused: list[Any], lapsed: list[Any
             if work.now.suspect:  # since the sweep began
                 return
             for person, reference, whole in everybody[first : first + _BATCH]:
+                if gate.store.person_by_id(person) is None:  # the operation has begun with a sweep of its own
+                    continue
                 (faces,) = work.tx.execute(_COUNT_FACES, person).fetchone()
                 if whole:
                     gate.store.erase_person(work.tx, person)
