@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from facegate import errors
     from facegate._administrator import Administrator
     from facegate._captured import CapturedFace
+    from facegate._certificate import ErasureCertificate, SignedCertificate, verify_certificate
     from facegate._clock import Clock, SystemClock
     from facegate._consent import Consent
     from facegate._credentials import Credential, CredentialInfo, find_credential
@@ -21,13 +22,19 @@ if TYPE_CHECKING:
     from facegate._declaration import Declaration, load_declaration
     from facegate._enroller import Enroller
     from facegate._enrollment import EnrollResult, FaceInfo, PersonInfo
+    from facegate._feedback import ProblemReport
     from facegate._gate import Gate, GateStatus
     from facegate._gate_folder import open_gate
     from facegate._groups import GroupInfo
     from facegate._lists import ListInfo
     from facegate._policy import Policy
+    from facegate._privacy_officer import PrivacyOfficer
     from facegate._recognizer import Recognizer
     from facegate._reference import open_reference_bundle, reference_policy
+    from facegate._retention import Retention, SweepReport
+    from facegate._reviewer import QueuedReview, Reviewer
+    from facegate._rights._archive import verify_archive
+    from facegate._rights._requests import Request
     from facegate_edge._bundle import Bundle, open_bundle
     from facegate_edge._image import load_image
     from facegate_edge._keys import SigningKey, TrustStore, VerifyKey
@@ -46,6 +53,7 @@ __all__ = [
     "Declaration",
     "EnrollResult",
     "Enroller",
+    "ErasureCertificate",
     "FaceInfo",
     "Frame",
     "Gate",
@@ -55,10 +63,18 @@ __all__ = [
     "PersonInfo",
     "PixelFormat",
     "Policy",
+    "PrivacyOfficer",
+    "ProblemReport",
     "QualityGate",
+    "QueuedReview",
     "Recognizer",
+    "Request",
+    "Retention",
+    "Reviewer",
+    "SignedCertificate",
     "SignedDecision",
     "SigningKey",
+    "SweepReport",
     "SystemClock",
     "TrustStore",
     "VerifyKey",
@@ -72,6 +88,8 @@ __all__ = [
     "open_reference_bundle",
     "reference_policy",
     "sign_decision",
+    "verify_archive",
+    "verify_certificate",
     "verify_decision",
 ]
 
@@ -89,6 +107,7 @@ _HOME = {
     "Declaration": "facegate._declaration",
     "EnrollResult": "facegate._enrollment",
     "Enroller": "facegate._enroller",
+    "ErasureCertificate": "facegate._certificate",
     "FaceInfo": "facegate._enrollment",
     "Frame": "facegate_edge._values",
     "Gate": "facegate._gate",
@@ -98,10 +117,18 @@ _HOME = {
     "PersonInfo": "facegate._enrollment",
     "PixelFormat": "facegate_edge._values",
     "Policy": "facegate._policy",
+    "PrivacyOfficer": "facegate._privacy_officer",
+    "ProblemReport": "facegate._feedback",
     "QualityGate": "facegate_edge._quality",
+    "QueuedReview": "facegate._reviewer",
     "Recognizer": "facegate._recognizer",
+    "Request": "facegate._rights._requests",
+    "Retention": "facegate._retention",
+    "Reviewer": "facegate._reviewer",
+    "SignedCertificate": "facegate._certificate",
     "SignedDecision": "facegate._decision",
     "SigningKey": "facegate_edge._keys",
+    "SweepReport": "facegate._retention",
     "SystemClock": "facegate._clock",
     "TrustStore": "facegate_edge._keys",
     "VerifyKey": "facegate_edge._keys",
@@ -113,6 +140,8 @@ _HOME = {
     "open_reference_bundle": "facegate._reference",
     "reference_policy": "facegate._reference",
     "sign_decision": "facegate._decision",
+    "verify_archive": "facegate._rights._archive",
+    "verify_certificate": "facegate._certificate",
     "verify_decision": "facegate._decision",
 }
 
