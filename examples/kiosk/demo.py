@@ -76,6 +76,10 @@ class SceneClock:
         """Seconds since the scene began."""
         return self.seconds
 
+    def boot(self) -> str:
+        """What the seconds are counted from: the scene's beginning, not this machine's."""
+        return "scene"
+
 
 def build(models: Path) -> dict:
     """Three ONNX files become one signed bundle, with a threshold measured on rendered pairs."""
@@ -108,13 +112,20 @@ def make_gate() -> Path:
         *("init", str(gate), "--bundle", str(OUT / "kiosk.fgb"), "--trust", str(OUT / "maker.key.pub")),
         # The rules that were measured for these models when the reference bundle was built, liveness among them.
         *("--policy", str(files("facegate") / "reference.policy.json"), "--fmr", str(FMR), "--device-id", "kiosk-1"),
+        # What it is for, as its operator declares it; every decision refers to that.
+        *("--declaration", str(Path(__file__).with_name("declaration.json"))),
     )
-    print(f"  {made['device_id']} signs with the key {made['device_key']}")
+    print(f"  {made['device_id']} signs with the key {made['device_key']}; it is for: {made['purpose']}")
     print(f"  for demonstrations only: {'yes, every decision says so' if made['demonstration'] else 'no'}\n")
     return gate
 
 
-def enroll(gate: facegate.Gate, clock: SceneClock) -> None:
+def credential(gate: Path, role: str) -> facegate.Credential:
+    """A role's credential, which `facegate init` wrote beside the gate's folder."""
+    return facegate.Credential.load(gate.with_name("gate-credentials") / f"{role}.credential")
+
+
+def enroll(enroller: facegate.Enroller, clock: SceneClock) -> None:
     """Three people stand before the camera one after the other, and agree to be recognized."""
     consent = facegate.Consent.to_text(
         "This kiosk recognizes me for the length of the demonstration and forgets me then.",
@@ -128,9 +139,9 @@ def enroll(gate: facegate.Gate, clock: SceneClock) -> None:
     with SimulatedCamera(script, fps=2, pixel_format=facegate.PixelFormat.NV12, seed=1) as camera:
         for number, shots in itertools.groupby(camera, key=lambda shot: shot.cue_number):
             name = list(PEOPLE.values())[number]
-            result = gate.enroll(name, [shot.frame for shot in shots], consent)
+            result = enroller.enroll(name, [shot.frame for shot in shots], consent)
             why = ", ".join(reason or "used" for reason in result.frames)
-            print(f"  {name}: {result.templates} templates (frames: {why})")
+            print(f"  {name}: {result.faces} templates (frames: {why})")
             if not result.enrolled:
                 raise SystemExit(f"{name} could not be enrolled")
 
@@ -168,7 +179,9 @@ def is_right(decision: facegate.Decision, allowed: set[str]) -> bool:
     return said <= allowed
 
 
-def play(gate: facegate.Gate, key: facegate.VerifyKey, clock: SceneClock, timings: Timings) -> Iterator[Trial]:
+def play(
+    recognizer: facegate.Recognizer, key: facegate.VerifyKey, clock: SceneClock, timings: Timings
+) -> Iterator[Trial]:
     """The day before the terminal. A sensor wakes it when somebody stands there: it takes a picture, and decides."""
     with SimulatedCamera(scene(), fps=5, pixel_format=facegate.PixelFormat.NV12, seed=2) as camera:
         for _, shots in itertools.groupby(camera, key=lambda shot: shot.cue_number):
@@ -178,7 +191,7 @@ def play(gate: facegate.Gate, key: facegate.VerifyKey, clock: SceneClock, timing
                 clock.seconds = shot.time_s
                 frame = shot.frame  # rendered here: a real camera's work is not the gate's
                 timings.begin()
-                signed = gate.identify(frame)
+                signed = recognizer.identify(frame)
                 timings.end()
                 # What a receiver does: nothing is believed that the device's key has not signed.
                 decision = facegate.verify_decision(signed.jws, [key])
@@ -208,19 +221,26 @@ def main() -> int:
     built = build(models)
     print("== The device: a gate of its own")
     folder = make_gate()
-    print("== People are enrolled in memory, with their consent; frames come in, decisions go out")
+    print("== People are enrolled with their consent and sealed; frames come in, decisions go out")
     clock, timings = SceneClock(), Timings()
     key = facegate.VerifyKey.load(folder / "device.key.pub")
     with facegate.open_gate(folder, clock=clock, timings=timings) as gate:
-        enroll(gate, clock)
+        # Each role has a credential of its own: the terminal's cannot enroll, and the desk's cannot decide.
+        desk = gate.enroller(credential(folder, "enroller"))
+        terminal = gate.recognizer(credential(folder, "recognizer"))
+        enroll(desk, clock)
         print(f"\n  {'#':>3}  {'scene':>7}  {'what comes':48}  {'the decision':34}  right")
         trials = []
-        for trial in play(gate, key, clock, timings):
+        for trial in play(terminal, key, clock, timings):
             verdict = {None: "taken again", True: "yes", False: f"NO: {trial.expected}"}[trial.right]
             seconds = f"{trial.shot.time_s:.1f} s"
             said = f"{trial.shot.cue.note:48}  {answer(trial.decision):34}"
             print(f"  {trial.decision.sequence:3d}  {seconds:>7}  {said}  {verdict}", flush=True)
             trials.append(trial)
+        # As the visitors were told: their keys are destroyed, and what was sealed with them opens no more.
+        for person in desk.people():
+            desk.remove(person.reference)
+        print(f"\n  the demonstration is over: {gate.status().people} people are known to the gate")
     (OUT / "decisions.jws").write_text("".join(f"{trial.signed.jws}\n" for trial in trials))
     labelled = [trial.right for trial in trials if trial.right is not None]
     right = sum(labelled)

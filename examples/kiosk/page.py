@@ -33,7 +33,7 @@ STAGES = {
     "template": ("template", "#23486a", "#4d7ba3"),
     "liveness-input": ("face into the liveness model's input", "#7a9fbf", "#86a9c7"),
     "liveness": ("liveness", "#d9a441", "#e6bd6a"),
-    "rest": ("compare, policy, signature", "#9a9a9a", "#8a8a8a"),
+    "rest": ("compare, policy, signature, to the disk", "#9a9a9a", "#8a8a8a"),
 }
 
 

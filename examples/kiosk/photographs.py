@@ -7,6 +7,7 @@ templates stay in memory. `demo.py` shows the same, and more, with rendered peop
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -132,7 +133,7 @@ def decide(
     trust = facegate.TrustStore.load(OUT / "maker.key.pub")
     device = facegate.SigningKey.generate()
     # A kiosk that is shown dozens of strangers in a row would lock itself; here that is the point of the exercise.
-    policy = facegate.Policy(fmr=FMR, max_attempts=0)
+    policy = facegate.Policy(fmr=FMR, max_attempts=0, max_trials_per_minute=0)
     consent = facegate.Consent.to_text(
         "Photographs of a public collection, compared in memory.",
         purpose="demonstration",
@@ -142,16 +143,17 @@ def decide(
         taken_by="examples",
     )
     decisions, sent = [], []
-    with (
-        facegate.open_bundle(OUT / "door.fgb", trust=trust) as bundle,
-        facegate.Gate(bundle, policy, device, device_id="kiosk-1", demonstration=True) as gate,
-    ):
+    with facegate.open_bundle(OUT / "door.fgb", trust=trust) as bundle, contextlib.ExitStack() as stack:
+        gate, credentials = facegate.Gate.in_memory(bundle, policy, device, device_id="kiosk-1", demonstration=True)
+        stack.enter_context(gate)
+        enroller = gate.enroller(credentials["enroller"])
+        recognizer = gate.recognizer(credentials["recognizer"])
         for name, photos in enrolled.items():
-            result = gate.enroll(name, [facegate.load_image(photo) for photo in photos], consent)
-            print(f"  {name}: {f'{result.templates} template' if result.enrolled else result.frames[0]}")
+            result = enroller.enroll(name, [facegate.load_image(photo) for photo in photos], consent)
+            print(f"  {name}: {f'{result.faces} template' if result.enrolled else result.frames[0]}")
         print()
         for probe in probes:
-            signed = gate.identify(facegate.load_image(probe.path))
+            signed = recognizer.identify(facegate.load_image(probe.path))
             # What a receiver does: nothing is believed that the device's key has not signed.
             decision = facegate.verify_decision(signed.jws, [device.verify_key])
             print(f"  {decision.sequence:3d}  {answer(decision):26s}  {signed.jws[:20]}...{signed.jws[-20:]}")

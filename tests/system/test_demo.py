@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from facegate import VerifyKey, verify_decision
+from facegate import VerifyKey, open_gate, verify_decision
+from facegate._credentials import ROLES
 
 KIOSK = Path(__file__).parents[2] / "examples/kiosk"
-GATE = ["bundle.fgb", "device.key", "device.key.pub", "gate.json", "policy.json"]
+GATE = ["bundle.fgb", "declaration.json", "device.key", "device.key.pub", "gate.db", "gate.db.lock", "gate.json"]
+GATE += ["policy.json", "seal.key"]
 
 
 def run_demo(script, cwd, **variables):
@@ -83,10 +85,34 @@ def test_nothing_biometric_is_written_but_the_page(played):
     out = played[1]
     written = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file() and p.parent.name != "trust")
     names = ("decisions.jws", *(f"gate/{n}" for n in GATE), "index.html", "kiosk.fgb", "maker.key", "maker.key.pub")
-    assert written == sorted(names)
-    for key in ("maker.key", "gate/device.key"):
+    assert written == sorted([*names, *(f"gate-credentials/{role}.credential" for role in ROLES)])
+    for key in (
+        "maker.key",
+        "gate/device.key",
+        "gate/seal.key",
+        "gate/gate.db",
+        "gate-credentials/enroller.credential",
+    ):
         assert (out / key).stat().st_mode & 0o777 == 0o600
     assert out.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_visitors_are_forgotten_as_they_were_told(played, decisions):
+    """When the demonstration is over the gate knows nobody; its decisions and its log are complete."""
+    done, out = played
+    assert "0 people are known to the gate" in done.stdout
+    with open_gate(out / "gate") as gate:
+        status = gate.status()
+        core = gate._core
+        assert (status.people, status.decisions, status.demonstration) == (0, len(decisions), True)
+        assert core.store.db.read("SELECT count(*) FROM face") == [(0,)]
+        assert core.store.db.read("SELECT jws FROM decision ORDER BY sequence") == [
+            *((jws,) for jws in (out / "decisions.jws").read_text().split())
+        ]
+        core.audit.verify()
+        assert [entry.reference for entry in core.audit.entries(action="remove")] == [
+            *("visitor-1", "visitor-2", "visitor-3")
+        ]
 
 
 class Tags(HTMLParser):

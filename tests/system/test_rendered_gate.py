@@ -45,6 +45,27 @@ def agreed():
     )
 
 
+class Terminal:
+    """A gate in memory with the two roles that these tests need."""
+
+    def __init__(self, bundle, policy, device, device_id="terminal-1"):
+        self.gate, credentials = Gate.in_memory(bundle, policy, device, device_id=device_id)
+        self.enroller = self.gate.enroller(credentials["enroller"])
+        self.enroll = self.enroller.enroll
+        recognizer = self.gate.recognizer(credentials["recognizer"])
+        self.identify, self.verify = recognizer.identify, recognizer.verify
+
+    def people(self):
+        """The references of everybody."""
+        return tuple(person.reference for person in self.enroller.people())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.gate.close()
+
+
 @pytest.fixture(scope="module")
 def gate(bundle, device, rendered):
     """A gate with three people, each enrolled with three frames; it never locks out."""

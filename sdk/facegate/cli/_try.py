@@ -121,12 +121,16 @@ def _photographs(path: Path) -> list[Path]:
     return files
 
 
-def _enroll(output: Output, gate: Gate, name: str, files: list[Path]) -> EnrollResult:
-    now = datetime.now(timezone.utc)
+def _enroll(output: Output, enroller: Enroller, name: str, files: list[Path]) -> EnrollResult:
     consent = Consent.to_text(
-        _TEXT, purpose="demonstration", legal_basis="demonstration", text_version="1", given_at=now, taken_by="operator"
+        _TEXT,
+        purpose="demonstration",
+        legal_basis="demonstration",
+        text_version="1",
+        given_at=datetime.now(timezone.utc),
+        taken_by="operator",
     )
-    result = gate.enroll(name, [load_image(file) for file in files], consent)
+    result = enroller.enroll(name, [load_image(file) for file in files], consent)
     for file, reason in zip(files, result.frames, strict=True):
         if reason is not None:
             output.progress(f"{file}: not used to enroll {name}: {reason}")
