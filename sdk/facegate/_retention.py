@@ -5,7 +5,8 @@
     people              setting people_preset / people_days after their last match, or after they were enrolled
     templates           until the person's latest consent expires; only that they were enrolled is remembered then
     audit entries       setting audit_days, 184 at least
-    delivered decisions setting delivered_days; one that waits in the outbox or for a person's verdict stays
+    delivered decisions setting delivered_days after they were made; one that waits in the outbox or for a person's
+                        verdict stays
     problem reports     setting reports_days
     closed requests     setting requests_days
 
@@ -16,13 +17,15 @@ by the time that the gate believes (`_clock_guard`); while the clock is suspect 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from facegate._consents import moment
 from facegate._decision import format_time
 from facegate._settings import read_settings
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from facegate._clock_guard import Suspicion
     from facegate._core import GateCore, Work
     from facegate._store._database import Database
@@ -35,7 +38,6 @@ PRESET_DAYS = {"bipa": 3 * 365, "cubi": 365}
 
 DAY_MS = 86_400_000
 _BATCH = 200  # people in one transaction: others wait for its end
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 _UNUSED = "SELECT id, reference FROM person WHERE used <= ? ORDER BY id"
 # Of several consents the latest recorded one counts.
@@ -46,7 +48,7 @@ WHERE person.lapsed = 0 AND person.used > ? AND consent.expires <= ?
 ORDER BY person.id
 """
 _COUNT_FACES = "SELECT count(*) FROM face WHERE person = ?"
-_OLD_DECISIONS = "decision WHERE delivered < ? AND review IS NOT 'open'"
+_OLD_DECISIONS = "decision WHERE delivered IS NOT NULL AND time < ? AND review IS NOT 'open'"  # as Outbox.purge
 _OLD_REPORTS = "report WHERE time < ?"
 _OLD_REQUESTS = "request WHERE closed < ?"
 _OLD_AUDIT = "audit WHERE time < ? AND seq < (SELECT max(seq) FROM audit)"
@@ -60,7 +62,7 @@ class Retention:
         captured_seconds: of a captured face, in memory.
         people_preset: "bipa", "cubi" or "custom".
         people_days: after a person's last use, by preset or setting.
-        audit_days, delivered_days, reports_days, requests_days: after the entry, the delivery, the report, the end.
+        audit_days, delivered_days, reports_days, requests_days: after the entry, decision, report, end of the request.
     """
 
     captured_seconds: int
@@ -211,7 +213,8 @@ def _erase_people(gate: GateCore, due: _Due, unused: list[Any], lapsed: list[Any
             if work.now.suspect:  # since the sweep began
                 return
             for person, reference, whole in everybody[first : first + _BATCH]:
-                if gate.store.person_by_id(person) is None:  # the operation has begun with a sweep of its own
+                row = gate.store.person_by_id(person)
+                if row is None or (row.lapsed and not whole):  # the operation has begun with a sweep of its own
                     continue
                 (faces,) = work.tx.execute(_COUNT_FACES, person).fetchone()
                 if whole:
@@ -222,7 +225,7 @@ def _erase_people(gate: GateCore, due: _Due, unused: list[Any], lapsed: list[Any
                 said = {
                     "class": "people" if whole else "consent",
                     "faces": faces,
-                    "before": _time(due.used if whole else due.now),
+                    "before": format_time(moment(due.used if whole else due.now)),
                 }
                 work.log("retention_erased" if whole else "consent_lapsed", reference, said)
     if everybody:
@@ -233,17 +236,14 @@ def _erase_records(gate: GateCore, work: Work, due: _Due) -> None:
     """What is no person: old entries, decisions, reports, requests."""
     if work.now.suspect:
         return
-    removed = {}
-    for name, table, before in (("decisions", _OLD_DECISIONS, due.delivered), ("reports", _OLD_REPORTS, due.reports)):
-        removed[name] = work.tx.execute(f"DELETE FROM {table}", before).rowcount  # noqa: S608 - constants
+    removed = {
+        "decisions": gate.outbox.purge(work.tx, moment(due.delivered)),
+        "reports": work.tx.execute(f"DELETE FROM {_OLD_REPORTS}", due.reports).rowcount,  # noqa: S608 - constants
+    }
     requests = work.tx.execute(f"SELECT id FROM {_OLD_REQUESTS}", due.requests).fetchall()  # noqa: S608
     for (row,) in requests:
         work.tx.delete("request", row)
     removed["requests"] = len(requests)
     if any(removed.values()):
         work.log("retention_swept", details=removed)
-    gate.audit.purge(work.tx, _EPOCH + timedelta(milliseconds=due.audit))
-
-
-def _time(ms: int) -> str:
-    return format_time(_EPOCH + timedelta(milliseconds=ms))
+    gate.audit.purge(work.tx, moment(due.audit))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from facegate._core import Finding
-from facegate._decision import is_reference, verify_decision
+from facegate._decision import is_reference
 from facegate._feedback import add_report, build_report, find_report, load_attachment, reports_of
 from facegate._rights._archive import whole_or_not, write_archive
 from facegate._rights._explanation import about, explain_decision, find_decision
@@ -60,17 +61,11 @@ class Reviewer:
         gate = self._gate
         with gate.reading():
             now = gate.now().ms
-            rows = gate.store.db.read(
-                "SELECT id, time, jws FROM decision WHERE review = 'open' ORDER BY sequence LIMIT ?", _LONGEST
-            )
-            people = self._people([row[0] for row in rows])
+            waiting = [queued.signed.decision for queued in itertools.islice(gate.outbox.reviews(), _LONGEST)]
+            people = self._people([decision.id for decision in waiting])
+            times = dict(gate.store.db.read("SELECT id, time FROM decision WHERE review = 'open'"))
             return tuple(
-                QueuedReview(
-                    verify_decision(jws, gate.device.verify_key),
-                    people.get(decision_id),
-                    timedelta(milliseconds=max(0, now - time)),
-                )
-                for decision_id, time, jws in rows
+                QueuedReview(d, people.get(d.id), timedelta(milliseconds=max(0, now - times[d.id]))) for d in waiting
             )
 
     def verdict(
@@ -103,8 +98,8 @@ class Reviewer:
         if not is_reference(reviewer):
             raise ReviewError("it must be said who gives the verdict", hint="a reference of the reviewer, not a name")
         with self._work() as work:
-            _, state = find_decision(gate, decision_id)
-            if state != "open":
+            find_decision(gate, decision_id)
+            if not gate.outbox.close_review(work.tx, decision_id):
                 raise ReviewError(
                     "the decision does not wait for a verdict", hint="`facegate review queue` lists those that do"
                 )
@@ -116,7 +111,6 @@ class Reviewer:
             else:
                 finding = Finding("no_match", ("reviewer",), about=known)
             signed = gate.decide(work, "review", finding, refers_to=decision_id)
-            work.tx.execute("UPDATE decision SET review = 'closed' WHERE id = ?", decision_id)
             work.log(
                 "verdict",
                 known,
