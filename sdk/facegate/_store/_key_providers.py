@@ -78,6 +78,9 @@ def new_secret() -> bytearray:
 class FileKey:
     """A file with the secret as base64url.
 
+    Everybody who can read the file and the store can open every template: it protects a stolen backup or database, not
+    a stolen device.
+
     Args:
         path: of the file.
         name: as it was spelled; `file:PATH` if None.
@@ -140,40 +143,22 @@ class FileKey:
     def _next(self) -> Path:
         return self.path.with_name(self.path.name + _NEXT)
 
-    @staticmethod
-    def _read(path: Path) -> bytearray:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except FileNotFoundError:
-            raise SealKeyMissingError(
-                f"there is no sealing key {path}", hint="without it nobody's templates can be opened: use its backup"
-            ) from None
-        except OSError as error:
-            if path.is_symlink():
-                raise SealKeyError(f"the sealing key {path} is a link", hint="name the file itself") from None
-            raise SealKeyMissingError(f"the sealing key {path} cannot be read: {error.strerror}") from error
-        try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise SealKeyError(f"the sealing key {path} is no regular file", hint="name a file")
-            if found.st_mode & 0o077:
-                raise SealKeyError(
-                    f"the sealing key {path} can be read or changed by other users (mode {found.st_mode & 0o777:04o})",
-                    hint=f"run: chmod 600 {path} - and rotate the key if somebody may have copied it",
-                )
-            if found.st_uid not in (os.geteuid(), 0):
-                raise SealKeyError(f"the sealing key {path} belongs to another user", hint="it must be the gate's own")
-            data = bytearray(os.read(descriptor, _MAX_FILE))
-        finally:
-            os.close(descriptor)
-        return _decoded(data, str(path))
+    def _read(self, path: Path) -> bytearray:
+        return self._decoded(_read_own(path), str(path))
 
-    @staticmethod
-    def _write(path: Path, secret: bytearray) -> None:
-        _write_new(path, b64url_encode(bytes(secret)).encode("ascii") + b"\n")
+    def _write(self, path: Path, secret: bytearray) -> None:
+        _write_new(path, self._encoded(secret))
+
+    def _encoded(self, secret: bytearray) -> bytes:
+        """What the file holds."""
+        return b64url_encode(bytes(secret)).encode("ascii") + b"\n"
+
+    def _decoded(self, data: bytearray, source: str) -> bytearray:
+        """The secret of what the file holds."""
+        return _decoded(data, source)
 
     def __repr__(self) -> str:
-        return f"FileKey({self.name})"
+        return f"{type(self).__name__}({self.name})"
 
 
 class EnvironmentKey:
@@ -255,6 +240,40 @@ def parse_provider(text: str, *, folder: str | os.PathLike[str] = ".") -> SealKe
     raise SealKeyError(
         "not a provider of a sealing key", hint="file:PATH, environment:NAME, credential:NAME or tpm:PATH"
     )
+
+
+def _read_own(path: Path) -> bytearray:
+    """The bytes of a file that nobody else may read or change."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise SealKeyMissingError(
+            f"there is no sealing key {path}", hint="without it nobody's templates can be opened: use its backup"
+        ) from None
+    except OSError as error:
+        if path.is_symlink():
+            raise SealKeyError(f"the sealing key {path} is a link", hint="name the file itself") from None
+        raise SealKeyMissingError(
+            f"the sealing key {path} cannot be read: {error.strerror}", hint="look at the permissions of its folder"
+        ) from None
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise SealKeyError(f"the sealing key {path} is no regular file", hint="name a file")
+        if found.st_mode & 0o077:
+            raise SealKeyError(
+                f"the sealing key {path} can be read or changed by other users (mode {found.st_mode & 0o777:04o})",
+                hint=f"run: chmod 600 {path} - and rotate the key if somebody may have copied it",
+            )
+        if found.st_uid not in (os.geteuid(), 0):
+            raise SealKeyError(f"the sealing key {path} belongs to another user", hint="it must be the gate's own")
+        return bytearray(os.read(descriptor, _MAX_FILE))
+    except OSError as error:
+        raise SealKeyMissingError(
+            f"the sealing key {path} cannot be read: {error.strerror}", hint="look at the system's log"
+        ) from None
+    finally:
+        os.close(descriptor)
 
 
 def _decoded(data: bytearray, source: str) -> bytearray:

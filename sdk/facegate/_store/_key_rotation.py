@@ -7,6 +7,7 @@ The order of a rotation, and what becomes of it if it ended there:
 2. The transaction that wraps all keys anew commits. The next start finds that the new one fits, and goes on.
 3. `promote`: within one provider the new secret takes the place of the old one, which is done then.
 4. From one provider to another: who keeps the provider's name notes the new one; then `settle` destroys the old secret.
+   If that is cut short, the next start does it: the note names both.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from facegate._store._files import sync_folder
 from facegate._store._key_providers import SavableKey, SealKey, new_secret, parse_provider
 from facegate._store._sealing import Sealer
 from facegate._store._store_errors import not_written
@@ -59,7 +61,7 @@ class KeyRotation:
         Raises:
             SealKeyMissingError, SealKeyError: there is no secret, or none that fits.
         """
-        noted = self._noted()
+        before, noted = self._noted()
         try:
             sealer = _fitting(self._key, gate, key_id, key_check)
         except StoreError:
@@ -73,9 +75,12 @@ class KeyRotation:
                 raise
             self._new, self._committed = noted, True
             return sealer
-        if noted is not None:
+        if noted is not None and noted.name != self._key.name:
             self._new = noted
             self.abandon()
+        elif before is not None and before.name != self._key.name and isinstance(before, SavableKey):
+            before.remove()  # step 4 was cut short
+        self._forget()
         return sealer
 
     def prepare(self, new: SealKey, key_id: str, gate: str) -> bytearray:
@@ -135,26 +140,26 @@ class KeyRotation:
             self._key = new
             self._forget()
 
-    def _noted(self) -> SealKey | None:
+    def _noted(self) -> tuple[SealKey | None, SealKey | None]:
+        """The providers from which and to which a rotation was under way."""
         try:
-            text = (self._folder / _NOTE).read_bytes()[:_MAX_NOTE].decode()
-        except (FileNotFoundError, UnicodeDecodeError):
-            return None
+            before, after, *_ = (self._folder / _NOTE).read_bytes()[:_MAX_NOTE].decode().splitlines()
+            return parse_provider(before, folder=self._folder), parse_provider(after, folder=self._folder)
+        except (FileNotFoundError, ValueError, SealKeyError):  # none, or one whose writing was cut short
+            return None, None
         except OSError as error:
             raise not_written(error) from error
-        with contextlib.suppress(SealKeyError):
-            return parse_provider(text.strip(), folder=self._folder)
-        return None
 
     def _note(self, name: str) -> None:
         path = self._folder / _NOTE
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
-                os.write(descriptor, name.encode() + b"\n")
+                os.write(descriptor, f"{self._key.name}\n{name}\n".encode())
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            sync_folder(self._folder)
         except OSError as error:
             raise not_written(error) from error
 
