@@ -1,4 +1,4 @@
-"""`facegate init` and `open_gate`: a gate's folder, whole or not at all."""
+"""`facegate init` and `open_gate`: a gate's folder and its credentials, whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from facegate import (
+    Credential,
+    Declaration,
     Policy,
     QualityGate,
     SigningKey,
@@ -24,21 +26,32 @@ from facegate import (
     reference_policy,
     verify_decision,
 )
-from facegate import _gate_folder as folder_module
+from facegate import _new_gate as making
 from facegate import _reference as reference
-from facegate._gate_folder import create_gate
+from facegate._credentials import ROLES
+from facegate._declaration import dump_declaration, parse_declaration
+from facegate._gate_folder import read_info, write_info
+from facegate._new_gate import create_gate
 from facegate._policy_json import dump_policy, parse_policy
 from facegate.cli import main
 from facegate.errors import (
     BundleError,
     BundleReadError,
+    DeclarationError,
     FacegateError,
     GateExistsError,
     GateFolderError,
+    GateInUseError,
     GateWriteError,
     KeyPermissionError,
     MissingModelError,
     PolicyError,
+    RoleError,
+    SealKeyError,
+    SealKeyMissingError,
+    StoreError,
+    StoreExistsError,
+    StoreMissingError,
     SubjectError,
     UntrustedKeyError,
 )
@@ -48,8 +61,15 @@ from facegate_edge._timings import Timings
 
 SIGNER = SigningKey.from_seed(bytes(range(32)))
 STRANGER = SigningKey.from_seed(bytes(range(128, 160)))
-FILES = ["bundle.fgb", "device.key", "device.key.pub", "gate.json", "policy.json", "trust"]
+FILES = [
+    *("bundle.fgb", "declaration.json", "device.key", "device.key.pub", "gate.db", "gate.db.lock", "gate.json"),
+    *("policy.json", "seal.key", "trust"),
+]
+CREDENTIALS = sorted(f"{role}.credential" for role in ROLES)
 POLICY = Policy(fmr=1e-3)
+DECLARATION = dataclasses.replace(
+    Declaration.demonstration(), purpose="entrance", legal_basis="explicit_consent", place="Door of the office"
+)
 
 
 @pytest.fixture
@@ -81,18 +101,27 @@ def trust(tmp_path):
 
 
 @pytest.fixture
-def own(bundle_path, trust):
-    """The options for a bundle of one's own."""
-    return ("--bundle", bundle_path, "--trust", trust)
+def declared(trust):
+    """A declaration's file."""
+    path = trust.parent / "declaration.json"
+    path.write_text(dump_declaration(DECLARATION))
+    return path
 
 
 @pytest.fixture
-def made(tmp_path, bundle):
+def own(bundle_path, trust, declared):
+    """The options for a bundle of one's own."""
+    return ("--bundle", bundle_path, "--trust", trust, "--declaration", declared)
+
+
+@pytest.fixture
+def made(tmp_path, bundle, clock):
     """Makes a gate's folder; returns it."""
 
-    def make(name="gate", policy=POLICY, signers=(SIGNER,)) -> Path:
+    def make(name="gate", policy=POLICY, signers=(SIGNER,), **changes) -> Path:
         store = TrustStore([signer.verify_key for signer in signers])
-        create_gate(tmp_path / name, bundle, store, policy, device_id="door-1")
+        arguments = {"device_id": "door-1", "declaration": DECLARATION, "clock": clock} | changes
+        create_gate(tmp_path / name, bundle, store, policy, **arguments)
         return tmp_path / name
 
     return make
@@ -105,6 +134,11 @@ def engine(pipeline, monkeypatch):
     return pipeline
 
 
+def role(gate, folder: Path, name: str):
+    """A role of a gate, opened with the credential that `init` wrote."""
+    return getattr(gate, name)(Credential.load(f"{folder}-credentials/{name}.credential"))
+
+
 def left(folder: Path) -> list[str]:
     """What is in a folder, hidden things too."""
     return sorted(p.name for p in folder.iterdir())
@@ -114,14 +148,15 @@ def left(folder: Path) -> list[str]:
 
 
 def test_init_makes_a_whole_gate(run, own, bundle_path, tmp_path):
-    """Key, bundle, trust, rules and what it is; only the owner may look in, and only the owner reads the key."""
+    """Keys, bundle, trust, rules, declaration, store; only the owner may look in, and only the owner reads the keys."""
     code, out, _ = run("init", "gate", *own, "--fmr", "0.001", "--json")
     assert code == 0
     shown = json.loads(out)
     gate = tmp_path / "gate"
     assert left(gate) == FILES
     assert gate.stat().st_mode & 0o777 == 0o700
-    assert (gate / "device.key").stat().st_mode & 0o777 == 0o600
+    for name in ("device.key", "seal.key", "gate.db"):
+        assert (gate / name).stat().st_mode & 0o777 == 0o600
     assert (gate / "bundle.fgb").read_bytes() == bundle_path.read_bytes()
     assert left(gate / "trust") == [f"{SIGNER.key_id}.pub"]
     assert parse_policy((gate / "policy.json").read_bytes()) == POLICY
@@ -129,15 +164,55 @@ def test_init_makes_a_whole_gate(run, own, bundle_path, tmp_path):
     assert shown["device_key"] == SigningKey.load(gate / "device.key").key_id
     assert VerifyKey.load(gate / "device.key.pub").key_id == shown["device_key"]
     about = json.loads((gate / "gate.json").read_text())
-    assert (about["format"], about["device_id"]) == (1, "gate")
-    assert left(tmp_path) == ["gate", "keys"]
+    assert (about["format"], about["device_id"], about["key"]) == (2, "gate", "file:seal.key")
+    assert parse_declaration((gate / "declaration.json").read_bytes()) == DECLARATION
+    assert (shown["declaration"], shown["purpose"]) == (DECLARATION.id, "entrance")
+    assert left(tmp_path) == ["gate", "gate-credentials", "keys"]
+
+
+def test_init_writes_one_credential_for_each_role(run, own, tmp_path):
+    """Beside the gate, for their owner only, each another; the gate has no token in any of its files."""
+    code, out, _ = run("init", "gate", *own, "--fmr", "0.001", "--json")
+    assert code == 0
+    folder = tmp_path / "gate-credentials"
+    assert json.loads(out)["credentials"] == str(folder)
+    assert left(folder) == CREDENTIALS
+    assert folder.stat().st_mode & 0o777 == 0o700
+    tokens = []
+    for path in folder.iterdir():
+        assert path.stat().st_mode & 0o777 == 0o600
+        tokens.append(Credential.load(path).token)
+        assert path.name == f"{Credential.load(path).role}.credential"
+    assert len({token[-43:] for token in tokens}) == len(ROLES)
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "gate").rglob("*") if path.is_file())
+    assert not [token for token in tokens if token[-43:].encode() in everything or token[-43:] in out]
+
+
+def test_the_credentials_may_go_elsewhere(run, own, tmp_path):
+    """--credentials names their folder, which must not be the gate's, nor be in use."""
+    assert run("init", "gate", *own, "--fmr", "0.001", "--credentials", "badges")[0] == 0
+    assert left(tmp_path / "badges") == CREDENTIALS
+    for place in ("other", "other/badges", "keys", "absent/badges", "badges"):
+        code, _, err = run("init", "other", *own, "--fmr", "0.001", "--credentials", place)
+        assert code == 3
+        assert "hint:" in err
+    assert left(tmp_path) == ["badges", "gate", "keys"]
 
 
 def test_init_says_what_it_made_and_what_it_lacks(run, own):
-    """The text names the key, the rules, that nobody is kept yet, and that a photograph would pass."""
+    """The text names the keys, the rules, where the credentials are, that nobody is enrolled, and what passes."""
     code, out, _ = run("init", "gate", *own, "--fmr", "0.001")
     assert code == 0
-    for word in ("made the gate gate", "device.key.pub", "FMR 0.001", "NOT checked", "in memory", "photograph"):
+    for word in (
+        "made the gate gate",
+        "device.key.pub",
+        "FMR 0.001",
+        "NOT checked",
+        "none yet",
+        "photograph",
+        "seal.key",
+        "gate-credentials",
+    ):
         assert word in out
     assert "DEMONSTRATION" not in out
 
@@ -151,6 +226,15 @@ def test_liveness_is_required_by_naming_its_limits(run, own):
     assert code == 3
     assert "both limits" in err
     assert not Path("other").exists()
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("minors", [False, True])
+def test_a_gate_that_may_enroll_minors_asks_for_it(made, clock, minors):
+    """The declaration decides whether enrolling must say if the person is a minor."""
+    folder = made(declaration=dataclasses.replace(DECLARATION, minors=minors))
+    with open_gate(folder, clock=clock) as gate:
+        assert role(gate, folder, "administrator").settings()["ask_age"] is minors
 
 
 def test_rules_may_come_from_another_gate(run, own, tmp_path):
@@ -177,8 +261,10 @@ def test_two_gates_have_two_keys(run, own):
 def test_an_empty_folder_may_be_there_already(run, own, tmp_path):
     """Who made the folder first is not told to remove it."""
     (tmp_path / "gate").mkdir()
+    (tmp_path / "gate-credentials").mkdir()
     assert run("init", "gate", *own, "--fmr", "0.001")[0] == 0
     assert left(tmp_path / "gate") == FILES
+    assert left(tmp_path / "gate-credentials") == CREDENTIALS
 
 
 def test_the_device_id_is_the_folders_name_or_given(run, own):
@@ -207,7 +293,7 @@ def test_the_copy_is_what_was_checked_not_the_file(tmp_path, bundle_path):
     store = TrustStore([SIGNER.verify_key])
     with open_bundle(mine, trust=store) as opened:
         mine.write_bytes(b"something else")
-        create_gate(tmp_path / "gate", opened, store, POLICY, device_id="door-1")
+        create_gate(tmp_path / "gate", opened, store, POLICY, device_id="door-1", declaration=DECLARATION)
     assert (tmp_path / "gate/bundle.fgb").read_bytes() == checked
 
 
@@ -301,12 +387,26 @@ def test_the_bundle_must_be_signed_by_somebody_trusted(run, bundle_path, trust, 
 def test_a_bundle_opened_in_development_makes_no_gate(tmp_path, bundle_path):
     """Development mode trusts nobody, so the gate could not open the bundle again."""
     with open_bundle(bundle_path, development=True) as opened, pytest.raises(GateFolderError, match="trusts"):
-        create_gate(tmp_path / "gate", opened, TrustStore([SIGNER.verify_key]), POLICY, device_id="door-1")
+        create_gate(
+            tmp_path / "gate",
+            opened,
+            TrustStore([SIGNER.verify_key]),
+            POLICY,
+            device_id="door-1",
+            declaration=DECLARATION,
+        )
     with (
         open_bundle(bundle_path, trust=TrustStore([SIGNER.verify_key])) as opened,
         pytest.raises(GateFolderError, match="trusts"),
     ):
-        create_gate(tmp_path / "gate", opened, TrustStore([STRANGER.verify_key]), POLICY, device_id="door-1")
+        create_gate(
+            tmp_path / "gate",
+            opened,
+            TrustStore([STRANGER.verify_key]),
+            POLICY,
+            device_id="door-1",
+            declaration=DECLARATION,
+        )
     assert left(tmp_path) == []
 
 
@@ -321,39 +421,79 @@ def test_half_a_bundle_makes_no_gate(tmp_path, make_manifest, model_bytes):
         path = tmp_path / "half.fgb"
         write_bundle(path, make_manifest(*roles), {role: model_bytes[role] for role in roles}, SIGNER)
         with open_bundle(path, trust=store) as opened, pytest.raises(error) as caught:
-            create_gate(tmp_path / "gate", opened, store, policy, device_id="door-1")
+            create_gate(tmp_path / "gate", opened, store, policy, device_id="door-1", declaration=DECLARATION)
         assert caught.value.hint
     assert left(tmp_path) == ["half.fgb"]
 
 
-@pytest.mark.parametrize("failing", ["gate.json", "policy.json", "bundle.fgb", f"{SIGNER.key_id}.pub"])
+WRITTEN = [
+    *("gate.json", "policy.json", "declaration.json", "bundle.fgb", f"{SIGNER.key_id}.pub", "device.key", "seal.key"),
+    *("recognizer.credential", "administrator.credential"),
+]
+
+
+@pytest.mark.parametrize("failing", WRITTEN)
 def test_a_full_disk_leaves_nothing(tmp_path, bundle, monkeypatch, failing):
-    """Whichever file does not fit, the folder and everything begun are gone again."""
-    whole = folder_module._write
+    """Whichever file does not fit, both folders and everything begun are gone again."""
+    whole, seen = os.open, []
 
-    def write(path, pieces):
-        if path.name == failing:
-            path.write_bytes(b"half")
+    def open_(path, flags, *mode, **more):
+        if flags & os.O_CREAT and Path(path).name == failing:
+            seen.append(path)
+            Path(path).write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
-        whole(path, pieces)
+        return whole(path, flags, *mode, **more)
 
-    monkeypatch.setattr(folder_module, "_write", write)
-    with pytest.raises(GateWriteError, match="No space left") as caught:
-        create_gate(tmp_path / "gate", bundle, TrustStore([SIGNER.verify_key]), POLICY, device_id="door-1")
+    monkeypatch.setattr(os, "open", open_)
+    with pytest.raises(FacegateError, match=r"No space left|disk is full") as caught:
+        create_gate(
+            tmp_path / "gate",
+            bundle,
+            TrustStore([SIGNER.verify_key]),
+            POLICY,
+            device_id="door-1",
+            declaration=DECLARATION,
+        )
+    assert seen
     assert caught.value.exit_code == 5
     assert left(tmp_path) == []
 
 
-def test_an_interrupt_leaves_nothing(tmp_path, bundle, monkeypatch):
-    """Ctrl-C while the key is made, too."""
+@pytest.mark.parametrize("step", ["save", "begin", "add_credential", "sync_folder"])
+def test_an_interrupt_leaves_nothing(tmp_path, bundle, monkeypatch, step):
+    """Ctrl-C while a key is made, while the store is filled, before the last step: neither folder is there."""
 
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(SigningKey, "save", interrupted)
+    place = {"save": SigningKey, "begin": making.Audit}.get(step, making)
+    monkeypatch.setattr(place, step, interrupted)
     with pytest.raises(KeyboardInterrupt):
-        create_gate(tmp_path / "gate", bundle, TrustStore([SIGNER.verify_key]), POLICY, device_id="door-1")
+        create_gate(
+            tmp_path / "gate",
+            bundle,
+            TrustStore([SIGNER.verify_key]),
+            POLICY,
+            device_id="door-1",
+            declaration=DECLARATION,
+        )
     assert left(tmp_path) == []
+
+
+def test_a_sealing_key_elsewhere_is_removed_if_the_gate_is_not_made(tmp_path, bundle, monkeypatch):
+    """What was written outside the folder goes as well; what was there before stays."""
+    monkeypatch.setattr(making.Audit, "begin", lambda *_, **__: 1 / 0)
+    store = TrustStore([SIGNER.verify_key])
+    key = f"file:{tmp_path / 'elsewhere.key'}"
+    about = {"device_id": "door-1", "declaration": DECLARATION, "key": key}
+    with pytest.raises(ZeroDivisionError):
+        create_gate(tmp_path / "gate", bundle, store, POLICY, **about)
+    assert left(tmp_path) == []
+    (tmp_path / "elsewhere.key").write_text("somebody's")
+    with pytest.raises(StoreExistsError):
+        create_gate(tmp_path / "gate", bundle, store, POLICY, **about)
+    assert (tmp_path / "elsewhere.key").read_text() == "somebody's"
+    assert left(tmp_path) == ["elsewhere.key"]
 
 
 def test_a_gate_that_may_not_reach_the_disk_is_not_made(tmp_path, bundle, monkeypatch):
@@ -363,25 +503,39 @@ def test_a_gate_that_may_not_reach_the_disk_is_not_made(tmp_path, bundle, monkey
         if Path(directory) == tmp_path:
             raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("facegate._gate_folder._sync", sync)
+    monkeypatch.setattr(making, "sync_folder", sync)
     before = left(tmp_path)
     with pytest.raises(GateWriteError, match="Input/output error"):
-        create_gate(tmp_path / "gate", bundle, TrustStore([SIGNER.verify_key]), POLICY, device_id="door-1")
+        create_gate(
+            tmp_path / "gate",
+            bundle,
+            TrustStore([SIGNER.verify_key]),
+            POLICY,
+            device_id="door-1",
+            declaration=DECLARATION,
+        )
     assert left(tmp_path) == before
 
 
 def test_whoever_was_faster_keeps_the_folder(tmp_path, bundle, monkeypatch):
-    """A folder that fills up while the gate is being made is not replaced."""
-    sync = folder_module._sync
+    """A folder that fills up while the gate is being made is not replaced, and no credentials are left for it."""
+    sync = making.sync_folder
 
     def meanwhile(directory):
         (tmp_path / "gate").mkdir(exist_ok=True)
         (tmp_path / "gate" / "mine").touch()
         sync(directory)
 
-    monkeypatch.setattr(folder_module, "_sync", meanwhile)
+    monkeypatch.setattr(making, "sync_folder", meanwhile)
     with pytest.raises(GateExistsError):
-        create_gate(tmp_path / "gate", bundle, TrustStore([SIGNER.verify_key]), POLICY, device_id="door-1")
+        create_gate(
+            tmp_path / "gate",
+            bundle,
+            TrustStore([SIGNER.verify_key]),
+            POLICY,
+            device_id="door-1",
+            declaration=DECLARATION,
+        )
     assert left(tmp_path) == ["gate"]
     assert left(tmp_path / "gate") == ["mine"]
 
@@ -391,7 +545,14 @@ def test_a_folder_that_may_not_be_written(tmp_path, bundle):
     """No permission is the environment's fault, and said so."""
     (tmp_path / "closed").mkdir(mode=0o500)
     with pytest.raises(GateWriteError, match="Permission denied"):
-        create_gate(tmp_path / "closed/gate", bundle, TrustStore([SIGNER.verify_key]), POLICY, device_id="door-1")
+        create_gate(
+            tmp_path / "closed/gate",
+            bundle,
+            TrustStore([SIGNER.verify_key]),
+            POLICY,
+            device_id="door-1",
+            declaration=DECLARATION,
+        )
 
 
 # --- opening -------------------------------------------------------------------------------------------------------
@@ -402,12 +563,13 @@ def test_a_gate_is_opened_by_its_folder(made, engine, clock, consent, faces):
     person, _, _ = faces
     folder = made()
     with open_gate(folder, clock=clock) as gate:
-        assert gate.enroll("p-1", [engine.show(person(1))], consent).enrolled
-        signed = gate.identify(engine.show(person(1)))
-        assert gate.verify("p-1", engine.show(person(2))).decision.outcome == "no_match"
+        enroller, recognizer = role(gate, folder, "enroller"), role(gate, folder, "recognizer")
+        assert enroller.enroll("p-1", [engine.show(person(1))], consent).enrolled
+        signed = recognizer.identify(engine.show(person(1)))
+        assert recognizer.verify("p-1", engine.show(person(2))).decision.outcome == "no_match"
     decision = verify_decision(signed.jws, VerifyKey.load(folder / "device.key.pub"))
     assert (decision.outcome, decision.subject, decision.device) == ("match", "p-1", "door-1")
-    assert (decision.policy, decision.marks) == (POLICY.id, ())
+    assert (decision.policy, decision.declaration, decision.marks) == (POLICY.id, DECLARATION.id, ())
     assert engine.closed
 
 
@@ -434,16 +596,203 @@ def test_a_gate_that_was_made_without_a_umask_opens(run, own, tmp_path, clock):
     open_gate(tmp_path / "gate", clock=clock).close()
 
 
-def test_people_are_not_kept_yet(made, engine, clock, consent, faces):
-    """Opened again, the gate knows nobody: nothing biometric was written."""
+def test_people_are_kept(made, engine, clock, consent, faces):
+    """Opened again, the gate knows who was enrolled; decisions are numbered on; everything else stays as it was."""
     person, _, _ = faces
     folder = made()
-    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and not p.name.startswith("gate.db")}
     with open_gate(folder, clock=clock) as gate:
-        gate.enroll("p-1", [engine.show(person(1))], consent)
+        role(gate, folder, "enroller").enroll("p-1", [engine.show(person(1))], consent)
+        assert role(gate, folder, "recognizer").identify(engine.show(person(1))).decision.sequence == 1
+    clock.restart()
     with open_gate(folder, clock=clock) as gate:
-        assert gate.subjects() == ()
-    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+        assert [info.reference for info in role(gate, folder, "enroller").people()] == ["p-1"]
+        decision = role(gate, folder, "recognizer").identify(engine.show(person(1))).decision
+        assert (decision.sequence, decision.subject) == (2, "p-1")
+    assert {p: p.read_bytes() for p in before} == before
+    assert left(folder) == FILES
+
+
+def test_each_role_has_a_credential_that_opens_no_other(made, clock, engine):
+    """What `init` wrote opens its role; another role's, another gate's, none at all open nothing."""
+    folder, other = made(), made("other")
+    with open_gate(folder, clock=clock) as gate:
+        for name in ROLES:
+            assert role(gate, folder, name)
+        credential = Credential.load("gate-credentials/enroller.credential")
+        foreign = Credential.load(f"{other}-credentials/recognizer.credential")
+        for wrong in (credential, foreign, Credential.new("recognizer"), None):
+            with pytest.raises(RoleError):
+                gate.recognizer(wrong)
+    assert engine.calls == []
+
+
+@pytest.mark.usefixtures("engine")
+def test_one_process_at_a_time_has_a_gate_open(made, clock):
+    """Two would number their decisions alike: the second is told, and the first goes on."""
+    folder = made()
+    with open_gate(folder, clock=clock) as gate:
+        with pytest.raises(GateInUseError) as caught:
+            open_gate(folder, clock=clock)
+        assert caught.value.hint
+        assert gate.status().people == 0
+
+
+# --- the sealing key -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("engine")
+def test_the_sealing_key_comes_from_where_it_was_said(made, clock, tmp_path, monkeypatch):
+    """A file elsewhere, the environment, a credential of systemd: nothing of it in the gate's folder."""
+    secret = "A" * 43
+    (tmp_path / "systemd").mkdir()
+    (tmp_path / "systemd" / "seal").write_text(secret)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "systemd"))
+    for name, key in (
+        ("a", f"file:{tmp_path}/elsewhere.key"),
+        ("b", "environment:SEAL"),
+        ("c", "credential:seal"),
+    ):
+        monkeypatch.setenv("SEAL", secret)
+        folder = made(name, key=key)
+        assert left(folder) == [file for file in FILES if file != "seal.key"]
+        assert read_info(folder).key == key
+        monkeypatch.setenv("SEAL", secret)
+        open_gate(folder, clock=clock).close()
+        assert "SEAL" not in os.environ or name != "b"
+        with pytest.raises(StoreError):
+            open_gate(folder, key="file:absent", clock=clock)
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_key_that_is_given_takes_the_place_of_the_named_one(made, clock, tmp_path):
+    """A copy of the key opens the gate; another key does not, and gate.json stays as it was."""
+    folder, other = made(), made("other")
+    before = (folder / "gate.json").read_bytes()
+    (folder / "seal.key").rename(tmp_path / "safe.key")
+    open_gate(folder, key=f"file:{tmp_path}/safe.key", clock=clock).close()
+    with pytest.raises(SealKeyError):
+        open_gate(folder, key=f"file:{other}/seal.key", clock=clock)
+    assert (folder / "gate.json").read_bytes() == before
+
+
+@pytest.mark.usefixtures("engine")
+def test_attack_the_store_of_another_gate(made, clock):
+    """Another gate's store, with its key, is noticed: its people consented to another gate's purpose."""
+    folder = made()
+    other = made("other", device_id="door-2", declaration=dataclasses.replace(DECLARATION, purpose="canteen"))
+    for name in ("gate.db", "seal.key"):
+        (folder / name).write_bytes((other / name).read_bytes())
+    with pytest.raises(GateFolderError, match="another device"):
+        open_gate(folder, clock=clock)
+
+
+@pytest.mark.parametrize(
+    "key", ["", "seal.key", "file:", "usb:1", "environment:", "environment:A B", "credential:../x"]
+)
+def test_a_provider_that_is_none_makes_no_gate(run, own, tmp_path, key):
+    """What names no place for the key is refused before anything is written; a dry run refuses it too."""
+    for more in ((), ("--dry-run",)):
+        code, _, err = run("init", "gate", *own, "--fmr", "0.001", "--key", key, *more)
+        assert code in (3, 4)
+        assert "hint:" in err
+    assert left(tmp_path) == ["keys"]
+
+
+def test_a_key_that_is_not_there_makes_no_gate(run, own, tmp_path, monkeypatch):
+    """A provider that keeps no secret itself must have one: an empty environment makes no gate."""
+    monkeypatch.delenv("SEAL", raising=False)
+    assert run("init", "gate", *own, "--fmr", "0.001", "--key", "environment:SEAL")[0] != 0
+    monkeypatch.setenv("SEAL", "too short")
+    assert run("init", "gate", *own, "--fmr", "0.001", "--key", "environment:SEAL")[0] != 0
+    assert left(tmp_path) == ["keys"]
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_new_place_of_the_key_is_noted_in_one_step(made, clock, monkeypatch):
+    """gate.json is replaced whole or not at all."""
+    folder = made()
+    before = read_info(folder)
+    with monkeypatch.context() as broken:
+        broken.setattr("facegate._gate_folder.write_new", lambda *_: (_ for _ in ()).throw(OSError(28, "No space")))
+        with pytest.raises(GateWriteError, match="No space"):
+            write_info(folder, dataclasses.replace(before, key="file:other"))
+    assert read_info(folder) == before
+    write_info(folder, dataclasses.replace(before, key="file:../gate/seal.key"))
+    open_gate(folder, clock=clock).close()
+    assert left(folder) == FILES
+
+
+# --- the declaration -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("engine")
+def test_attack_another_purpose_than_people_agreed_to(made, clock):
+    """A declaration that was edited, also one as good as the first, does not open the gate."""
+    folder = made()
+    path = folder / "declaration.json"
+    path.chmod(0o644)
+    for purpose in ("canteen", "entrance "):
+        document = json.loads(path.read_text()) | {"purpose": purpose}
+        path.write_text(json.dumps(document))
+        with pytest.raises(DeclarationError):
+            open_gate(folder, clock=clock)
+    path.write_text(json.dumps(json.loads(dump_declaration(DECLARATION))))  # other spaces, the same answers
+    open_gate(folder, clock=clock).close()
+
+
+def test_a_gate_for_people_declares_what_it_is_for(run, bundle_path, trust, tmp_path):
+    """Without --declaration, with a broken or a blank one: no gate, and how to get one is told."""
+    real = ("--bundle", bundle_path, "--trust", trust, "--fmr", "0.001")
+    code, _, err = run("init", "gate", *real)
+    assert code == 2
+    assert "--print-declaration" in err
+    assert run("init", "gate", *real, "--purpose", "entrance")[0] == 2
+    (tmp_path / "blank.json").write_text(run("init", "--print-declaration")[1])
+    (tmp_path / "demo.json").write_text(dump_declaration(Declaration.demonstration()))
+    for name in ("blank.json", "demo.json", "absent.json", "keys"):
+        code, _, err = run("init", "gate", *real, "--declaration", name)
+        assert code == 3
+        assert "hint:" in err
+    assert left(tmp_path) == ["blank.json", "demo.json", "keys"]
+
+
+def test_a_declaration_is_printed_to_be_filled_in(run):
+    """It makes nothing and needs no folder; with --json the questions are there too, wherever it stands."""
+    code, out, _ = run("init", "--print-declaration")
+    assert code == 0
+    assert json.loads(out)["covert"] is None
+    for arguments in (("--print-declaration", "--json"), ("--json", "--print-declaration")):
+        shown = json.loads(run("init", *arguments)[1])
+        assert shown["declaration"].keys() - {"format"} == shown["questions"].keys()
+    assert run("init")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("purpose", "rule"),
+    [
+        ("Covert surveillance of the yard", "covert_surveillance"),
+        ("Emotion analytics", "emotion_inference"),
+        ("Gender statistics", "gender_inference"),
+        ("Body-worn cameras of the police", "law_enforcement_mobile_camera"),
+    ],
+)
+def test_a_prohibited_purpose_makes_no_gate(run, own, tmp_path, purpose, rule):
+    """It is refused by name, in a file and beside it, for a demonstration too, in a dry run too."""
+    for more in (own, (*own, "--dry-run"), ("--demonstration",)):
+        code, out, _ = run("init", "gate", *more, "--purpose", purpose, "--json")
+        assert code == 3
+        error = json.loads(out)["error"]
+        assert error["type"] == "ProhibitedPurposeError"
+        assert rule in error["message"]
+    assert left(tmp_path) == ["keys"]
+
+
+def test_the_purpose_of_a_file_may_be_another(run, own):
+    """--purpose takes the place of the one in the file, and of a demonstration's."""
+    shown = json.loads(run("init", "gate", *own, "--fmr", "0.001", "--purpose", "canteen", "--json")[1])
+    assert shown["purpose"] == "canteen"
+    assert parse_declaration(Path("gate/declaration.json").read_bytes()).purpose == "canteen"
 
 
 def test_rules_are_edited_in_their_file(made, engine, clock):
@@ -453,17 +802,24 @@ def test_rules_are_edited_in_their_file(made, engine, clock):
     document["max_attempts"] = 3
     (folder / "policy.json").write_text(json.dumps(document))
     with open_gate(folder, clock=clock) as gate:
-        assert gate.identify(engine.show()).decision.policy == dataclasses.replace(POLICY, max_attempts=3).id
+        recognizer = role(gate, folder, "recognizer")
+        assert recognizer.identify(engine.show()).decision.policy == dataclasses.replace(POLICY, max_attempts=3).id
 
 
 @pytest.mark.parametrize(
-    ("name", "error"), [(n, None) for n in ("gate.json", "policy.json")] + [("device.key", None), ("bundle.fgb", None)]
+    ("name", "error"),
+    [
+        *[(name, GateFolderError) for name in ("gate.json", "policy.json", "declaration.json")],
+        *[("device.key", FacegateError), ("bundle.fgb", BundleReadError)],
+        *[("gate.db", StoreMissingError), ("seal.key", SealKeyMissingError)],
+    ],
 )
+@pytest.mark.usefixtures("engine")
 def test_a_missing_file_is_named(made, name, error):
     """Whichever file is gone, the error has advice."""
     folder = made()
     (folder / name).unlink()
-    with pytest.raises(error or FacegateError) as caught:
+    with pytest.raises(error) as caught:
         open_gate(folder)
     assert caught.value.hint
     assert str(folder) in str(caught.value)
@@ -479,6 +835,12 @@ def test_what_is_no_gate(tmp_path, where):
     assert "facegate init" in caught.value.hint
 
 
+def info(**changes) -> str:
+    """A gate.json with changes."""
+    whole = {"format": 2, "device_id": "a", "created": "", "facegate": "", "key": "file:seal.key"}
+    return json.dumps(whole | changes)
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -486,12 +848,14 @@ def test_what_is_no_gate(tmp_path, where):
         ("[]", "format"),
         ("[" * 5000, "not JSON"),
         ('{"format": true}', "format"),
-        ('{"format": 2, "new": 1}', "format 2, this version reads 1"),
-        ('{"format": 0, "device_id": "a", "created": "", "facegate": ""}', "fields"),
-        ('{"format": 1}', "fields"),
-        ('{"format": 1, "device_id": "a b", "created": "", "facegate": ""}', "value"),
-        ('{"format": 1, "device_id": "a", "created": 1, "facegate": ""}', "value"),
-        ('{"format": 1, "device_id": "a", "created": "", "facegate": "", "x": 1}', "fields"),
+        ('{"format": 3, "new": 1}', "format 3, this version reads 2"),
+        ('{"format": 1, "device_id": "a", "created": "", "facegate": ""}', "format 1, which kept nobody"),
+        ('{"format": 2}', "fields"),
+        (info(device_id="a b"), "value"),
+        (info(created=1), "value"),
+        (info(key=None), "value"),
+        (info(key="file:" + "x" * 2000), "value"),
+        (info(x=1), "fields"),
         (" " * 70000, "too large"),
     ],
 )
@@ -537,7 +901,7 @@ def test_a_protected_key_needs_its_passphrase(made, engine, clock):
     with pytest.raises(FacegateError, match="passphrase"):
         open_gate(folder)
     with open_gate(folder, passphrase=secret, clock=clock) as gate:
-        assert verify_decision(gate.identify(engine.show()).jws, key.verify_key)
+        assert verify_decision(role(gate, folder, "recognizer").identify(engine.show()).jws, key.verify_key)
 
 
 # --- the rules' file -----------------------------------------------------------------------------------------------
@@ -657,6 +1021,36 @@ def test_at_a_terminal_it_asks(tmp_path, answer, code, there):
     assert (tmp_path / "gate").exists() == there
 
 
+TEXTS = ("Entrance", "Door 2", "Example Ltd", "privacy desk", "explicit_consent", "a sign at the door", "a badge")
+
+
+@pytest.mark.parametrize(("covert", "code"), [("n", 0), ("y", 3)])
+def test_at_a_terminal_it_asks_what_the_gate_is_for(tmp_path, own, covert, code):
+    """Every question is asked, none has an answer by default; a prohibited answer makes no gate."""
+    ours, theirs = pty.openpty()
+    real = [str(word) for word in own[:4]]
+    command = [sys.executable, "-m", "facegate", "init", "gate", "--fmr", "0.001", *real]
+    answers = [*TEXTS, "n", "n", "n", "n", "", covert, *"nnnnnnn"]  # the empty one is asked again
+    streams = {"stdin": theirs, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=tmp_path, **streams) as process:  # noqa: S603 - our own command
+        os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
+        _, err = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == code, err
+    if code:
+        assert b"covert_surveillance" in err
+        assert left(tmp_path) == ["keys"]
+    else:
+        made = parse_declaration((tmp_path / "gate/declaration.json").read_bytes())
+        assert (made.purpose, made.place, made.legal_basis, made.covert) == (
+            "Entrance",
+            "Door 2",
+            "explicit_consent",
+            False,
+        )
+
+
 def test_the_reference_bundle_is_a_demonstration(run):
     """Small, signed, verified with the packaged key, complete, marked; and so is every decision of a gate with it."""
     import numpy as np  # noqa: PLC0415 - for this test only
@@ -679,10 +1073,14 @@ def test_the_reference_bundle_is_a_demonstration(run):
     assert code == 0
     assert "FOR DEMONSTRATIONS ONLY" in out
     with open_gate("gate") as gate:
-        assert gate.identify(Frame(np.zeros((480, 640, 3), np.uint8))).decision.marks == ("demonstration",)
+        recognizer = role(gate, Path("gate"), "recognizer")
+        assert recognizer.identify(Frame(np.zeros((480, 640, 3), np.uint8))).decision.marks == ("demonstration",)
+        assert gate.status().purpose == "demonstration"
 
 
 def test_the_device_id_of_code_is_checked_too(tmp_path, bundle):
     """The functions behind the command check what the command checks."""
     with pytest.raises(SubjectError):
-        create_gate(tmp_path / "gate", bundle, TrustStore([SIGNER.verify_key]), POLICY, device_id="a b")
+        create_gate(
+            tmp_path / "gate", bundle, TrustStore([SIGNER.verify_key]), POLICY, device_id="a b", declaration=DECLARATION
+        )
