@@ -53,7 +53,7 @@ class Captured:
         monotonic: the gate's clock, seconds.
     """
 
-    def __init__(self, lock: threading.RLock, monotonic: Callable[[], float]) -> None:  # type: ignore[valid-type]
+    def __init__(self, lock: threading.RLock, monotonic: Callable[[], float]) -> None:
         self._lock = lock
         self._monotonic = monotonic
         self._held: OrderedDict[str, tuple[Probe, float]] = OrderedDict()
@@ -112,7 +112,7 @@ class Captured:
         self._timer.start()
 
     def _ring(self) -> None:
-        with self._lock:  # type: ignore[attr-defined]
+        with self._lock:
             if self._timer is not threading.current_thread():  # canceled while it waited for the lock
                 return
             self._timer = None

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import threading
+import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from facegate._captured import Captured
 from facegate._clock import SystemClock
@@ -53,7 +54,13 @@ _DAY_MS = 86_400_000
 _SWEEP_EVERY = 3600.0  # seconds
 _MAX_SEARCH = 1024
 _Details = Mapping[str, "str | int | bool | None"]
-Among = dict[str, Collection[int]]  # how `Index.best` is told whom to search: {} is everybody
+
+
+class Among(TypedDict, total=False):
+    """Whom a search is among, as `Index.best` takes it: row ids; neither is everybody."""
+
+    persons: Collection[int]
+    groups: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ class Work:
     now: TrustedTime
     role: str
     label: str
-    append: Callable[..., None]
+    append: Callable[..., int]
 
     @property
     def ms(self) -> int:
@@ -169,7 +176,7 @@ class GateCore:
         self.examiner = Examiner(pipeline, policy, store)
         self.lockout = Lockout(store.db, policy, self.clock)
         self.captured = Captured(self.lock, self.clock.monotonic)
-        self._ids = Uuid7Source()
+        self._ids = Uuid7Source(_last_id(store))
         self._closed = False
         self._pid = os.getpid()
         self._retention: Retention | None = None
@@ -367,6 +374,12 @@ class GateCore:
             ).fetchall()
             ages = [(work.ms - time) / 1000 for (time,) in rows]
         return RateLimit(self.policy.max_trials_per_minute, ages=ages, now=self.clock.monotonic())
+
+
+def _last_id(store: Store) -> uuid.UUID | None:
+    """The id of the last decision: those to come sort after it, also if the clock went back between."""
+    rows = store.db.read("SELECT id FROM decision ORDER BY sequence DESC LIMIT 1")
+    return uuid.UUID(rows[0][0]) if rows else None
 
 
 def _next_sequence(tx: Transaction) -> int:

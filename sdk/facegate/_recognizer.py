@@ -7,9 +7,8 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from facegate._captured import CapturedFace
+from facegate._complete_linkage import complete_linkage
 from facegate._core import Finding, no_reference
 from facegate._decision import is_reference
 from facegate._examiner import Probe
@@ -19,8 +18,6 @@ from facegate_edge._values import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    import numpy.typing as npt
 
     from facegate._core import Among, GateCore
     from facegate._decision import Kind, Reason, SignedDecision
@@ -217,9 +214,8 @@ class Recognizer:
         """What a comparison comes to: the finding, who it was, and whether it counts as a failed trial."""
         with self._probe(face) as probe:
             if probe.template is None:
-                reasons = () if probe.reason is None else (probe.reason,)
-                failed = probe.reason == "liveness_spoof"
-                return Finding("rejected", reasons, liveness=probe.liveness), None, failed
+                why = () if probe.reason is None else (probe.reason,)
+                return Finding("rejected", why, liveness=probe.liveness), None, probe.reason == "liveness_spoof"
             people = self._gate.similar_people(probe.template, among, 1)
         uncertain: tuple[Reason, ...] = ("liveness_uncertain",) if probe.liveness == "uncertain" else ()
         if not people:
@@ -278,36 +274,3 @@ def check_k(k: object) -> None:
     """Raise SearchError for a number of results that cannot be asked for."""
     if type(k) is not int or not 1 <= k <= MAX_CANDIDATES:
         raise SearchError("k cannot have that value", hint=f"a whole number from 1 to {MAX_CANDIDATES}")
-
-
-def complete_linkage(templates: Sequence[npt.NDArray[np.int8] | None], threshold: float) -> list[list[int]]:
-    """Clusters of which every two members are at least that similar; the most similar are joined first.
-
-    Args:
-        templates: int8 (D,) each, or None for one that is similar to nothing.
-        threshold: similarity, -1..1.
-
-    Returns:
-        Indices, sorted; clusters in the order of their first members.
-    """
-    clusters = [[i] for i in range(len(templates))]
-    known = [i for i, template in enumerate(templates) if template is not None]
-    if len(known) > 1:
-        rows = np.stack([templates[i] for i in known]).astype(np.float64)  # type: ignore[arg-type]
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-        similar = rows @ rows.T
-        rows.fill(0)
-        first, second = np.triu_indices(len(known), 1)
-        order = np.argsort(-similar[first, second], kind="stable")
-        of = {i: [i] for i in range(len(known))}
-        for pair in order.tolist():
-            a, b = of[int(first[pair])], of[int(second[pair])]
-            if similar[first[pair], second[pair]] < threshold:
-                break
-            if a is not b and similar[np.ix_(a, b)].min() >= threshold:
-                a.extend(b)
-                for member in b:
-                    of[member] = a
-        joined = {id(cluster): sorted(known[i] for i in cluster) for cluster in of.values()}
-        clusters = [[i] for i, template in enumerate(templates) if template is None] + list(joined.values())
-    return sorted(clusters)

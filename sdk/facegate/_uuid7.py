@@ -22,12 +22,18 @@ class Uuid7Source:
 
     The counter method of RFC 9562, section 6.2 (method 1): 42 bits that start at random in each millisecond, their top
     bit clear, and count up; then 32 random bits.
+
+    Args:
+        last: the id that an earlier source made last: all ids of this one come after it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, last: uuid.UUID | None = None) -> None:
         self._lock = threading.Lock()
         self._milliseconds = 0  # a clock before 1970 counts as 1970
         self._counter = secrets.randbits(_COUNTER_BITS - 1)
+        if last is not None:
+            self._milliseconds = last.int >> 80
+            self._counter = (last.int >> 64 & 0xFFF) << 30 | last.int >> 32 & ((1 << 30) - 1)
 
     def new(self, milliseconds: int) -> uuid.UUID:
         """The next id.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from facegate import Policy, errors, verify_decision
-from facegate._recognizer import complete_linkage
+from facegate._complete_linkage import complete_linkage
 
 LIVE = {"require_liveness": True, "live_at": 0.9, "spoof_at": 0.5}
 ALICE, BOB, STRANGER = 1, 2, 3

@@ -38,3 +38,14 @@ def test_a_full_counter_borrows_the_next_millisecond():
 def test_ids_of_two_devices_differ():
     """Two sources at the same moment give different ids."""
     assert Uuid7Source().new(5) != Uuid7Source().new(5)
+
+
+@pytest.mark.parametrize("earlier", [0, 5])
+def test_a_source_goes_on_after_another_one(earlier):
+    """Ids of a second source sort after the last one of the first, in the same millisecond and after a step back."""
+    for _ in range(50):
+        first = Uuid7Source()
+        last = [first.new(1_772_366_400_123) for _ in range(3)][-1]
+        second = Uuid7Source(last)
+        ids = [last, *(second.new(1_772_366_400_123 - earlier) for _ in range(3)), second.new(1_772_366_400_124)]
+        assert ids == sorted(set(ids))
