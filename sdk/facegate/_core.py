@@ -156,6 +156,7 @@ class GateCore:
         self.device = device
         self.device_id = device_id
         self.declaration = declaration
+        self._declaration_id = declaration.id
         self.folder = folder
         self.clock: Clock = clock if clock is not None else SystemClock()
         self.demonstration = demonstration or bundle.manifest.demonstration
@@ -288,9 +289,12 @@ class GateCore:
             wanted = min(2 * wanted + 8, _MAX_SEARCH)  # some were passed over: who comes next may be similar enough
 
     def similar_faces(self, template: Template, face_list: int, k: int) -> list[int]:
-        """Row ids of the k most similar faces of a list, as far as they are above the threshold."""
+        """Row ids of the k most similar faces of a list, as far as they are above the threshold and to be kept."""
         matches = self.store.index.similar(template, face_list, k=k)
-        return [match.face for match in matches if match.similarity >= self.threshold]
+        found = [match.face for match in matches if match.similarity >= self.threshold]
+        rules, now = self.retention_rules(), self.now().ms
+        sql = "SELECT added FROM face WHERE id = ?"
+        return [face for face in found if not rules.list_face_expired(self.store.db.read(sql, face)[0][0], now)]
 
     def retention_rules(self) -> Retention:
         """For how long what is kept, as it is set."""
@@ -323,7 +327,7 @@ class GateCore:
             liveness=finding.liveness,
             bundle=self.bundle_id,
             policy=self.policy_id,
-            declaration=self.declaration.id,
+            declaration=self._declaration_id,
             marks=marks,
             refers_to=refers_to,
         )

@@ -3,6 +3,7 @@
     captured faces      setting captured_seconds, 5 minutes, 24 hours at most; in memory only, `_captured` wipes them.
                         What a liveness check said is kept nowhere else
     people              setting people_preset / people_days after their last match, or after they were enrolled
+    faces of lists      setting list_days after they were added
     templates           until the person's latest consent expires; only that they were enrolled is remembered then
     audit entries       setting audit_days, 184 at least
     delivered decisions setting delivered_days after they were made; one that waits in the outbox or for a person's
@@ -47,6 +48,7 @@ JOIN consent ON consent.id = (SELECT max(latest.id) FROM consent AS latest WHERE
 WHERE person.lapsed = 0 AND person.used > ? AND consent.expires <= ?
 ORDER BY person.id
 """
+_OLD_LIST_FACES = "SELECT id FROM face WHERE list IS NOT NULL AND added <= ? ORDER BY id"
 _COUNT_FACES = "SELECT count(*) FROM face WHERE person = ?"
 _OLD_DECISIONS = "decision WHERE delivered IS NOT NULL AND time < ? AND review IS NOT 'open'"  # as Outbox.purge
 _OLD_REPORTS = "report WHERE time < ?"
@@ -62,12 +64,14 @@ class Retention:
         captured_seconds: of a captured face, in memory.
         people_preset: "bipa", "cubi" or "custom".
         people_days: after a person's last use, by preset or setting.
+        list_days: after a face was added to a list.
         audit_days, delivered_days, reports_days, requests_days: after the entry, decision, report, end of the request.
     """
 
     captured_seconds: int
     people_preset: str
     people_days: int
+    list_days: int
     audit_days: int
     delivered_days: int
     reports_days: int
@@ -82,6 +86,7 @@ class Retention:
             captured_seconds=said["captured_seconds"],
             people_preset=preset,
             people_days=PRESET_DAYS.get(preset, said["people_days"]),
+            list_days=said["list_days"],
             audit_days=said["audit_days"],
             delivered_days=said["delivered_days"],
             reports_days=said["reports_days"],
@@ -96,6 +101,10 @@ class Retention:
         """When a person who is not used again is erased, in ms since 1970."""
         return used + self.people_days * DAY_MS
 
+    def list_face_expired(self, added: int, now: int) -> bool:
+        """Whether a face that was added to a list at `added` counts no more at `now`; both in ms since 1970."""
+        return now >= added + self.list_days * DAY_MS
+
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
@@ -107,7 +116,8 @@ class SweepReport:
         dry_run: whether it only looked.
         people: references of those who were erased because they were not used for too long.
         lapsed: references of those whose consent has expired.
-        faces: how many templates were erased.
+        faces: how many templates of them were erased.
+        list_faces: how many faces of lists.
         audit, decisions, reports, requests: how many of each.
     """
 
@@ -117,6 +127,7 @@ class SweepReport:
     people: tuple[str, ...] = ()
     lapsed: tuple[str, ...] = ()
     faces: int = 0
+    list_faces: int = 0
     audit: int = 0
     decisions: int = 0
     reports: int = 0
@@ -125,7 +136,8 @@ class SweepReport:
     @property
     def empty(self) -> bool:
         """Whether there was nothing to erase."""
-        return not (self.people or self.lapsed or self.audit or self.decisions or self.reports or self.requests)
+        records = self.audit or self.decisions or self.reports or self.requests
+        return not (self.people or self.lapsed or self.list_faces or records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +146,7 @@ class _Due:
 
     now: int
     used: int
+    added: int
     audit: int
     delivered: int
     reports: int
@@ -146,6 +159,7 @@ class _Due:
         return cls(
             now=now,
             used=now - rules.people_days * DAY_MS,
+            added=now - rules.list_days * DAY_MS,
             audit=audit,
             delivered=now - rules.delivered_days * DAY_MS,
             reports=now - rules.reports_days * DAY_MS,
@@ -172,6 +186,7 @@ def sweep(gate: GateCore, *, dry_run: bool = False) -> SweepReport:
         due = _Due.at(gate.retention_rules(), now.ms)
         unused = gate.store.db.read(_UNUSED, due.used)
         lapsed = gate.store.db.read(_LAPSED, due.used, due.now)
+        listed = [face for (face,) in gate.store.db.read(_OLD_LIST_FACES, due.added)]
         faces = sum(gate.store.db.read(_COUNT_FACES, person)[0][0] for person, _ in [*unused, *lapsed])
         counts = [
             gate.store.db.read(f"SELECT count(*) FROM {table}", before)[0][0]  # noqa: S608 - constants
@@ -190,6 +205,7 @@ def sweep(gate: GateCore, *, dry_run: bool = False) -> SweepReport:
             people=tuple(reference for _, reference in unused),
             lapsed=tuple(reference for _, reference in lapsed),
             faces=faces,
+            list_faces=len(listed),
             audit=audit,
             decisions=decisions,
             reports=reports,
@@ -198,6 +214,7 @@ def sweep(gate: GateCore, *, dry_run: bool = False) -> SweepReport:
         if report.empty or dry_run:
             return report
         _erase_people(gate, due, unused, lapsed)
+        _erase_list_faces(gate, listed)
         if any(counts):
             with gate.operation("gate", "") as work:
                 _erase_records(gate, work, due)
@@ -230,6 +247,21 @@ def _erase_people(gate: GateCore, due: _Due, unused: list[Any], lapsed: list[Any
                 work.log("retention_erased" if whole else "consent_lapsed", reference, said)
     if everybody:
         gate.store.db.checkpoint()
+
+
+def _erase_list_faces(gate: GateCore, faces: list[int]) -> None:
+    """Faces that were in a list for long enough; nobody is named, because nobody is known."""
+    for first in range(0, len(faces), _BATCH):
+        with gate.operation("gate", "") as work:
+            if work.now.suspect:
+                return
+            removed = 0
+            for face in faces[first : first + _BATCH]:
+                if work.tx.execute("SELECT 1 FROM face WHERE id = ?", face).fetchone() is not None:
+                    gate.store.remove_face(work.tx, face)
+                    removed += 1
+            if removed:
+                work.log("retention_erased", details={"class": "list_faces", "faces": removed})
 
 
 def _erase_records(gate: GateCore, work: Work, due: _Due) -> None:

@@ -59,6 +59,7 @@ SETTINGS: dict[str, Setting] = {
         "custom", "people are erased this long after their last use: bipa 3 years, cubi 1 year", choices=PEOPLE_PRESETS
     ),
     "people_days": Setting(365, "people are erased this many days after their last use (preset custom)", (1, 3653)),
+    "list_days": Setting(365, "faces of a list are erased this many days after they were added", (1, 3653)),
     "audit_days": Setting(365, "audit entries are kept for this many days: at least 6 months", (184, 3653)),
     "delivered_days": Setting(30, "delivered decisions are kept for this many days", (1, 3653)),
     "reports_days": Setting(365, "problem reports are kept for this many days", (1, 3653)),

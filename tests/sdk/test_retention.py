@@ -305,3 +305,23 @@ def test_who_is_enrolled_while_the_clock_is_suspect_is_kept(make_gate, shows, co
     assert roles.officer.sweep().empty
     assert roles.recognizer.identify(shows(ALICE)).decision.outcome == "match"
     assert roles.officer.access("alice", **CHECKED)["person"]["enrolled"].startswith("2026-03-01")
+
+
+def test_faces_of_lists_are_kept_for_their_time(make_gate, shows, consent, clock, monkeypatch):
+    """A year after it was added a face of a list is similar to nobody any more, and the sweeper erases it."""
+    roles = make_gate()
+    roles.enroller.make_list("lost-badges")
+    roles.enroller.add_to_list("lost-badges", [shows(ALICE)], consent)
+    clock.wait(365 * DAY - 1)
+    roles.enroller.add_to_list("lost-badges", [shows(BOB)], consent)
+    assert len(roles.recognizer.find_similar(shows(ALICE), "lost-badges")) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr("facegate._core.sweep", lambda _: None)
+        clock.wait(1)
+        assert roles.recognizer.find_similar(shows(ALICE), "lost-badges") == ()
+        assert rows(roles, "face") == 2
+    report = roles.officer.sweep()
+    assert (report.list_faces, report.faces, report.empty) == (1, 0, False)
+    assert rows(roles, "face") == 1
+    assert len(roles.recognizer.find_similar(shows(BOB), "lost-badges")) == 1
+    assert entries(roles, "retention_erased")[0].details["faces"] == 1
