@@ -15,7 +15,7 @@ from facegate._rights._erasure import erase, known_person
 from facegate._rights._explanation import about, explain_decision
 from facegate._rights._export import build_export
 from facegate._rights._record import person_record
-from facegate._rights._requests import close, close_all, find, open_request, requests_of, settle
+from facegate._rights._requests import close, close_all, extend, find, open_request, requests_of, settle
 from facegate.errors import RequestError, SubjectError
 
 if TYPE_CHECKING:
@@ -86,6 +86,11 @@ class PrivacyOfficer:
         """Close a request that no other method closes: "refused" (the note says why), "canceled", or "done"."""
         with self._work() as work:
             return close(work, number, outcome, note)
+
+    def extend_request(self, number: str, days: int, *, note: str) -> Request:
+        """Give an open request up to 60 days more, once. The note says why, and the person must be told."""
+        with self._work() as work:
+            return extend(work, number, days, note)
 
     # --- what is held --------------------------------------------------------------------------------------------
 

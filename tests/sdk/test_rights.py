@@ -75,6 +75,22 @@ def test_overdue_requests_are_named(roles, clock):
     assert [r.number for r in roles.officer.overdue()] == [request.number]
 
 
+def test_a_request_gets_more_time_once_and_with_a_reason(roles, clock):
+    """Two months at most, on record; a second time, without a reason, or once it is closed it does not."""
+    request = roles.officer.open_request("access", "alice", checked_by="passport-seen")
+    for days, note in ((61, "many"), (0, "many"), (True, "many"), (30, ""), (30, None)):
+        with pytest.raises(errors.RequestError):
+            roles.officer.extend_request(request.number, days, note=note)
+    extended = roles.officer.extend_request(request.number, 60, note="many requests")
+    assert (extended.due, extended.note) == (clock.now() + timedelta(days=90), "many requests")
+    with pytest.raises(errors.RequestError):
+        roles.officer.extend_request(request.number, 1, note="still many")
+    roles.officer.close_request(request.number, "done")
+    with pytest.raises(errors.RequestError):
+        roles.officer.extend_request(request.number, 1, note="still many")
+    assert entries(roles, "request_extended")[0].reference == "alice"
+
+
 @pytest.mark.parametrize("right", RIGHTS)
 def test_every_right_can_be_asked_for(roles, right):
     """Also by somebody who is not enrolled: then the answer is that nothing is held."""

@@ -27,6 +27,7 @@ __all__ = [
     "check_note",
     "close",
     "close_all",
+    "extend",
     "find",
     "open_request",
     "requests_of",
@@ -48,6 +49,7 @@ RIGHTS: tuple[Right, ...] = get_args(Right)
 RequestOutcome = Literal["done", "refused", "canceled"]
 
 MAX_NOTE = 500
+MAX_EXTENSION_DAYS = 60
 _COLUMNS = "number, kind, reference, received, due, checked_by, closed, outcome, note"
 _DAY_MS = 86_400_000
 _FIND = f"SELECT {_COLUMNS} FROM request WHERE number = ?"  # noqa: S608 - constants
@@ -186,6 +188,31 @@ def close(work: Work, number: str, outcome: str, note: str | None) -> Request:
     work.tx.update("request", row, **changes)
     said = {"request": number, "right": found.right, "outcome": outcome}
     work.log("request_closed", found.reference, said)
+    return _find(work, number)
+
+
+def extend(work: Work, number: str, days: int, note: str | None) -> Request:
+    """Give an open request more time, once; the person is to be told why within the first month (GDPR Art. 12(3)).
+
+    Raises:
+        RequestError: it is not known, closed or extended already, there is no reason, or it is more than 60 days.
+    """
+    found = _find(work, number)
+    if found.closed is not None:
+        raise RequestError("the request is closed already", hint="open another one if the person asks again")
+    if type(days) is not int or not 1 <= days <= MAX_EXTENSION_DAYS:
+        raise RequestError("a request is extended by two months at most", hint=f"1 to {MAX_EXTENSION_DAYS} days")
+    note = check_note(note)
+    if note is None:
+        raise RequestError("a request is not extended without a reason", hint="give it as the note")
+    extended = "SELECT 1 FROM audit WHERE action = 'request_extended' AND json_extract(details, '$.request') = ?"
+    if work.tx.execute(extended, found.number).fetchone() is not None:
+        raise RequestError("the request was extended before", hint="answer it, or refuse it with a reason")
+    row, due = work.tx.execute("SELECT id, due FROM request WHERE number = ?", number).fetchone()
+    due += days * _DAY_MS
+    work.tx.update("request", row, due=due, note=note)
+    said = {"request": number, "right": found.right, "due": format_time(moment(due))}
+    work.log("request_extended", found.reference, said)
     return _find(work, number)
 
 
