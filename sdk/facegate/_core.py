@@ -53,6 +53,11 @@ _MAX_REFUSED = 10  # wrong credentials a minute, after which none is looked at
 _DAY_MS = 86_400_000
 _SWEEP_EVERY = 3600.0  # seconds
 _MAX_SEARCH = 1024
+_RECENT_TRIALS = """
+SELECT time FROM audit
+WHERE seq > (SELECT max(seq) FROM audit) - 20000 AND time > ?
+AND action IN ('decision', 'candidates', 'find_similar') AND details NOT LIKE '%rate_limited%'
+"""
 _Details = Mapping[str, "str | int | bool | None"]
 
 
@@ -372,10 +377,7 @@ class GateCore:
         with self.operation("gate", "") as work:
             self.lockout.resume(work.tx)
             work.log("opened", details={"device": self.device_id, "bundle": self.bundle_id, "policy": self.policy_id})
-            rows = work.tx.execute(
-                "SELECT time FROM decision WHERE time > ? ORDER BY sequence DESC LIMIT 10000",
-                work.ms - int(WINDOW * 1000),
-            ).fetchall()
+            rows = work.tx.execute(_RECENT_TRIALS, work.ms - int(WINDOW * 1000)).fetchall()
             ages = [(work.ms - time) / 1000 for (time,) in rows]
         return RateLimit(self.policy.max_trials_per_minute, ages=ages, now=self.clock.monotonic())
 
