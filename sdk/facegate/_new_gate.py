@@ -293,6 +293,11 @@ def _exists(folder: Path) -> GateExistsError:
     if (folder / GATE).exists():
         hint = "it is never overwritten: use it, or choose another folder; move it away to start afresh"
         return GateExistsError(f"{folder} is a gate already", hint=hint)
+    if all(path.suffix == ".credential" for path in folder.iterdir()):
+        return GateExistsError(
+            f"{folder} holds credentials already",
+            hint="another gate's, or of an `init` that was cut off: give another --credentials, or remove the folder",
+        )
     return GateExistsError(
         f"{folder} is not empty", hint="a gate and its credentials have a folder each, of their own: choose other names"
     )

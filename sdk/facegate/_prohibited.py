@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["RULES", "Rule", "refuse_prohibited"]
 
 _PEOPLE = r"(?:people|persons?|individuals?|visitors?|customers?|shoppers?|guests?|passers by|pedestrians?|faces)"
-_INFER = r"(?:infer|detect|predict|classif|categori|recogni|estimat|guess|sort|profil|read|measur|analy|count)\w*"
+# "Recognize" is what every gate does: "recognizing members of the women's gym" infers nothing, "recognizing gender"
+# does.
+_INFER = (
+    r"(?:(?:infer|detect|predict|classif|categori|estimat|guess|profil|analy|measur|count)\w* (?:\w+ ){0,3}|"
+    r"(?:recogni|identif|sort|read)\w* (?:(?:the|their|by|peoples?) ){0,2})"
+)
 _POLICE = re.compile(r"\b(?:police\w*|law enforcement|sheriff\w*|constabular\w*|gendarmer\w*|polizei\w*)\b")
 _MOBILE = re.compile(
     r"\b(?:body ?cams?|body ?cameras?|body ?worn|dash ?cams?|drones?|smart ?glasses|"
@@ -63,7 +68,7 @@ RULES: tuple[Rule, ...] = (
         "covert_surveillance",
         "recognizing people who do not know of it",
         f"{_CODES}; GDPR, Articles 5(1)(a) and 13",
-        rf"covert\w*|clandestin\w*|undercover|hidden cameras?|spy\w*|heimlich\w*|"
+        rf"covert(?:ly)?|clandestin\w*|undercover|hidden cameras?|spy|spies|spying|heimlich\w*|"
         rf"secret(?:ly)? \w*(?:watch|record|observ|monitor|identif|recogni|film|surveil|scan)\w*|secret surveillance|"
         rf"without (?:\w+ ){{0,3}}(?:knowledge|knowing|noticing|consent)|unawares?|{_PEOPLE} unaware",
     ),
@@ -72,20 +77,20 @@ RULES: tuple[Rule, ...] = (
         "inferring what people feel",
         f"{_CODES}; EU AI Act, Article 5(1)(f)",
         rf"emotion\w*|moods?|sentiments?|facial expressions?|feelings?|angry|"
-        rf"{_INFER} (?:\w+ ){{0,3}}(?:happ|satisf)\w*",
+        rf"{_INFER}(?:happ|satisf)\w*",
     ),
     Rule(
         "gender_inference",
         "inferring people's gender",
         _CODES,
-        rf"genders?|{_INFER} (?:\w+ ){{0,3}}(?:sex|men|women|males?|females?)",
+        rf"genders?|{_INFER}(?:sex|men|women|males?|females?)",
     ),
     Rule(
         "trait_inference",
         "inferring age, race, religion, politics, health, orientation or the like",
         f"{_CODES}; EU AI Act, Article 5(1)(g)",
         rf"racial\w*|ethnic\w*|skin colou?rs?|sexual orientation|demographics?|"
-        rf"{_INFER} (?:\w+ ){{0,3}}"
+        rf"{_INFER}"
         r"(?:ages?|races?|religio\w*|faiths?|politic\w*|health|disab\w*|orientation|personalit\w*)|"
         r"(?:age|race) (?:estimation|inference|detection|recognition|prediction|classification)",
     ),
@@ -93,7 +98,7 @@ RULES: tuple[Rule, ...] = (
         "persistent_tracking",
         "following people over time or from place to place",
         _CODES,
-        r"surveil\w*|uberwachung\w*|stalk\w*|"
+        r"surveil\w*|uberwachung\w*|stalk(?:s|ed|ing|ers?)?|"
         rf"(?<!race )track\w* (?:\w+ ){{0,2}}(?:movements?|whereabouts|locations?|{_PEOPLE})|"
         rf"follow\w* {_PEOPLE}",
     ),
@@ -101,7 +106,7 @@ RULES: tuple[Rule, ...] = (
         "scraping",
         "faces taken from the internet or from video surveillance",
         "EU AI Act, Article 5(1)(e)",
-        r"scrap(?:e|ed|es|ing)|crawl\w*|(?:from|off) (?:the )?(?:internet|web|social media|cctv)",
+        r"scrap(?:e|ed|es|ing)|crawl(?:s|ed|ing|ers?)?|(?:from|off) (?:the )?(?:internet|web|social media|cctv)",
     ),
     Rule(
         "social_scoring",
@@ -124,7 +129,7 @@ _NOBODY = re.compile(r"(?:nobody|no one|none|no|nothing|not at all|never|n a)?")
 def refuse_prohibited(declaration: Declaration) -> None:
     """Refuse a declaration whose answers or words show a prohibited purpose. Raises ProhibitedPurposeError."""
     answers = _answers(declaration)
-    words = _plain(f"{declaration.purpose} / {declaration.place}")
+    words = _plain(declaration.purpose)
     for rule in RULES:
         told = answers.get(rule.name, False)
         pattern = _WORDS.get(rule.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,7 @@ WORDS = [
     ("emotion_inference", "Read facial expressions"),
     ("gender_inference", "Gender statistics of visitors"),
     ("gender_inference", "Count men and women"),
+    ("gender_inference", "Recognizing sex of visitors"),
     ("trait_inference", "Estimate the age of buyers"),
     ("trait_inference", "Ethnic profiling"),
     ("trait_inference", "Detect people of a religious community"),
@@ -116,6 +118,10 @@ def test_a_purpose_that_says_it_is_refused_whatever_was_ticked(rule, purpose):
         "Check-in at the agency",
         "Zutritt zum B\u00fcro",
         "Recognizing returning members at the reception",
+        "Recognizing staff of the health centre",
+        "Recognizing members of the women's gym",
+        "Entrance of the Crawley office",
+        "Reading room of the institute of political science",
     ],
 )
 def test_an_honest_purpose_is_not_refused(purpose):
@@ -134,6 +140,16 @@ def test_a_law_enforcement_camera_that_is_neither_mobile_nor_public_is_declared(
     """What is not prohibited can be declared, and then stands in every decision."""
     assert answered(law_enforcement=True).law_enforcement
     assert answered(mobile_camera=True).mobile_camera
+
+
+def test_the_page_names_every_rule_and_question():
+    """docs/roles.md tells an operator each rule by its name and its source, and each answer."""
+    page = (Path(__file__).parents[2] / "docs" / "roles.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    for rule in RULES:
+        assert [row for row in rows if row.startswith(f"| `{rule.name}` | {rule.says} |")], rule.name
+    for name in QUESTIONS:
+        assert [row for row in rows if f"`{name}`" in row.split("|")[1]], name
 
 
 def test_reading_a_long_purpose_takes_no_longer_than_a_moment():

@@ -192,9 +192,16 @@ def test_the_credentials_may_go_elsewhere(run, own, tmp_path):
     """--credentials names their folder, which must not be the gate's, nor be in use."""
     assert run("init", "gate", *own, "--fmr", "0.001", "--credentials", "badges")[0] == 0
     assert left(tmp_path / "badges") == CREDENTIALS
-    for place in ("other", "other/badges", "keys", "absent/badges", "badges"):
+    for place, problem in (
+        ("other", "not kept in the gate"),
+        ("other/badges", "not kept in the gate"),
+        ("keys", "not empty"),
+        ("absent/badges", "no folder"),
+        ("badges", "holds credentials already"),
+    ):
         code, _, err = run("init", "other", *own, "--fmr", "0.001", "--credentials", place)
         assert code == 3
+        assert problem in err
         assert "hint:" in err
     assert left(tmp_path) == ["badges", "gate", "keys"]
 
