@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facegate.errors import GalleryError
 from facegate_edge._gallery import Gallery
 
 if TYPE_CHECKING:
@@ -184,8 +185,10 @@ class Index:
     def _best(
         self, template: Template, selection: npt.NDArray[np.bool_] | None, k: int, *, by_owner: bool
     ) -> tuple[Match, ...]:
+        if not 1 <= k <= _MAX_K:
+            raise GalleryError(f"{k} candidates cannot be searched for", hint=f"1 to {_MAX_K}")
         # One more than asked for shows whether the last place is shared; several faces of one person take several.
-        wanted = min(k + 1, _MAX_K) if k > 0 else k
+        wanted = min(k + 1, _MAX_K)
         while True:
             found = self._gallery.search(template, wanted, selection=selection)
             matches: dict[int, Match] = {}

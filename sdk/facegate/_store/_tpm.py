@@ -114,7 +114,7 @@ class TpmKey(FileKey):
             except library.TSS2_Exception:
                 raise SealKeyMissingError(
                     "this machine's TPM cannot be used",
-                    hint=f"look for /dev/tpmrm0 and who may use it (group tss); {TCTI_VARIABLE} names another way to it",
+                    hint=f"look for /dev/tpmrm0 and who may use it (group tss); {TCTI_VARIABLE} names another way",
                 ) from None
             try:
                 yield tpm, library, primary, session
