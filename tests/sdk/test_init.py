@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -485,6 +486,41 @@ def test_an_interrupt_leaves_nothing(tmp_path, bundle, monkeypatch, step):
             declaration=DECLARATION,
         )
     assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "there"), [(0, []), (1, ["gate-credentials"]), (2, ["gate", "gate-credentials"]), (9, None)]
+)
+def test_a_process_that_is_killed_leaves_a_whole_gate_or_none(made, engine, clock, tmp_path, step, there):
+    """Killed before the folders get their names, between the two, after both: never a gate that cannot be opened."""
+    child = os.fork()
+    if child == 0:
+        rename, left_over = Path.rename, [step]
+
+        def rename_or_die(path, target):
+            if left_over[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left_over[0] -= 1
+            return rename(path, target)
+
+        Path.rename = rename_or_die
+        try:
+            made()
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) == (there is not None)
+    visible = [name for name in left(tmp_path) if not name.startswith(".")]
+    assert visible == (there if there is not None else ["gate", "gate-credentials"])
+    if "gate" in visible:
+        with open_gate(tmp_path / "gate", clock=clock) as gate:
+            assert role(gate, tmp_path / "gate", "recognizer").identify(engine.show()).decision.sequence == 1
+    elif visible:
+        with pytest.raises(GateExistsError, match="holds credentials already") as caught:
+            made()
+        assert "cut off" in caught.value.hint
 
 
 def test_a_sealing_key_elsewhere_is_removed_if_the_gate_is_not_made(tmp_path, bundle, monkeypatch):
