@@ -182,6 +182,7 @@ class GateCore:
         self.examiner = Examiner(pipeline, policy, store)
         self.lockout = Lockout(store.db, policy, self.clock)
         self.captured = Captured(self.lock, self.clock.monotonic)
+        self.on_decision: Callable[[], object] = _nothing  # told when one has been committed
         self._ids = Uuid7Source(_last_id(store))
         self._closed = False
         self._pid = os.getpid()
@@ -338,6 +339,7 @@ class GateCore:
         )
         signed = SignedDecision(decision, sign_decision(decision, self.device))
         self.outbox.put(work.tx, signed, review=finding.outcome == "review")
+        work.tx.after_commit(self.on_decision)
         about = finding.subject if finding.subject is not None else finding.about
         work.log(
             "decision",
@@ -380,6 +382,10 @@ class GateCore:
             rows = work.tx.execute(_RECENT_TRIALS, work.ms - int(WINDOW * 1000)).fetchall()
             ages = [(work.ms - time) / 1000 for (time,) in rows]
         return RateLimit(self.policy.max_trials_per_minute, ages=ages, now=self.clock.monotonic())
+
+
+def _nothing() -> None:
+    pass
 
 
 def _last_id(store: Store) -> uuid.UUID | None:

@@ -17,10 +17,13 @@ from facegate.errors import CapturedFaceError, FrameError, ListError, SearchErro
 from facegate_edge._values import Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from facegate._core import Among, GateCore
     from facegate._decision import Kind, Reason, SignedDecision
+    from facegate._delivery import Delivery
+    from facegate._sinks._sink import Sink
+    from facegate._store._outbox import DeliveryReport
     from facegate._store._store import PersonRow
 
 __all__ = ["Recognizer"]
@@ -119,7 +122,7 @@ class Recognizer:
         with gate.reading():
             among = gate.groups(groups)
             self._check_face(face)
-            self._check_allowed(EVERYBODY)
+            self._check_allowed("candidates", EVERYBODY)
             with self._probe(face) as probe:
                 people = [] if probe.template is None else gate.similar_people(probe.template, among, k)
             failed = probe.reason == "liveness_spoof" or (probe.reason is None and not people)
@@ -151,7 +154,7 @@ class Recognizer:
             if face_list is None:
                 raise ListError("there is no such list", hint="an enroller can list the face lists")
             self._check_face(face)
-            self._check_allowed(None)
+            self._check_allowed("find_similar", None)
             with self._probe(face) as probe:
                 found = [] if probe.template is None else gate.similar_faces(probe.template, face_list.id, k)
             with gate.operation("recognizer", self._label) as work:
@@ -180,6 +183,50 @@ class Recognizer:
             probes = [gate.captured.get(face) for face in ids]
             templates = [None if probe.template is None else probe.template.data for probe in probes]
             return tuple(tuple(ids[i] for i in cluster) for cluster in complete_linkage(templates, gate.threshold))
+
+    # --- what leaves ---------------------------------------------------------------------------------------------
+
+    def deliver(self, sink: Sink, *, limit: int | None = None) -> DeliveryReport:
+        """Give the decisions that wait to a sink, the oldest first, until it has them all or does not take one.
+
+        The gate goes on deciding meanwhile. What a sink has taken is marked on the disk before the next one is sent.
+
+        Args:
+            sink: where to.
+            limit: at most so many.
+
+        Raises:
+            OutboxTamperedError: a decision is not as the device signed it; neither it nor a later one is delivered.
+            OutboxError: another thread delivers.
+            GateClosedError: the gate is closed.
+            StoreError: it could not be marked; the sink is given the same decision again.
+        """
+        self._gate.check_open()
+        return self._gate.outbox.deliver(sink, limit=limit)
+
+    def delivery(
+        self, sink: Sink, *, poll: float = 1.0, on_report: Callable[[DeliveryReport], object] | None = None
+    ) -> Delivery:
+        """Deliver in the background for as long as the block lasts: `with terminal.delivery(sink): ...`.
+
+        Each decision wakes it; a sink that fails is tried again later and later (see `Delivery`). End it before the
+        gate is closed.
+
+        Args:
+            sink: where to.
+            poll: seconds between two looks all the same, for decisions of other processes' making, such as verdicts.
+            on_report: told after every attempt that delivered something or failed, in the thread that delivers.
+
+        Raises:
+            GateClosedError: the gate is closed.
+        """
+        from facegate._delivery import Delivery  # noqa: PLC0415 - few gates deliver by themselves
+
+        gate = self._gate
+        gate.check_open()
+        delivery = Delivery(gate.outbox, sink, poll=poll, on_report=on_report)
+        gate.on_decision = delivery.wake
+        return delivery
 
     # --- what they share -----------------------------------------------------------------------------------------
 
@@ -254,12 +301,20 @@ class Recognizer:
             probe = Probe("several_faces", several=True)
         yield probe
 
-    def _check_allowed(self, scope: str | None) -> None:
+    def _check_allowed(self, action: str, scope: str | None) -> None:
+        """Refuse, and write down that it was refused, what a decision would be rejected for."""
         gate = self._gate
         if not gate.rate.allows(gate.clock.monotonic()):
-            raise TrialRefusedError("the gate was asked too often", hint="wait a minute")
-        if scope is not None and gate.lockout.locked(scope):
-            raise TrialRefusedError("the gate is locked out after failed trials", hint="wait, and try again")
+            error = TrialRefusedError("the gate was asked too often", hint="wait a minute")
+            reason: Reason = "rate_limited"
+        elif scope is not None and gate.lockout.locked(scope):
+            error = TrialRefusedError("the gate is locked out after failed trials", hint="wait, and try again")
+            reason = "locked_out"
+        else:
+            return
+        with gate.operation("recognizer", self._label) as work:
+            work.log(action, details={"reasons": reason})
+        raise error
 
 
 def face_id(face: object) -> str:

@@ -91,11 +91,14 @@ def test_lock_out_can_be_turned_off(enrolled, shows):
 
 def test_attack_asking_for_candidates_instead(enrolled, shows):
     """Candidates are trials: they fail into the lock-out of identification, and are refused by it."""
-    recognizer = enrolled().recognizer
+    roles = enrolled()
+    recognizer = roles.recognizer
     for _ in range(5):
         assert recognizer.candidates(shows(STRANGER)) == ()
     with pytest.raises(errors.TrialRefusedError, match="locked out"):
         recognizer.candidates(shows(ALICE))
+    (*_, refused) = roles.core.audit.entries(action="candidates")
+    assert refused.details["reasons"] == "locked_out"
     assert reasons(recognizer.identify(shows(ALICE))) == ("locked_out",)
     assert recognizer.verify("alice", shows(ALICE)).decision.outcome == "match"
 

@@ -446,3 +446,49 @@ def test_clusters_are_of_faces_that_are_all_similar(angles, degrees, expected):
     radians = [None if a is None else np.deg2rad(a) for a in angles]
     rows = [None if r is None else np.round(127 * np.array([np.cos(r), np.sin(r)])).astype(np.int8) for r in radians]
     assert complete_linkage(rows, float(np.cos(np.deg2rad(degrees)))) == expected
+
+
+# --- what leaves ---------------------------------------------------------------------------------------------------
+
+
+class Receiver:
+    """A sink that remembers, and refuses while it is told to."""
+
+    name = "a test"
+
+    def __init__(self) -> None:
+        self.taken: list = []
+        self.refuses = False
+
+    def deliver(self, decision) -> None:
+        """Take one."""
+        if self.refuses:
+            raise errors.SinkError("not now", retry_after=0.01)
+        self.taken.append(decision)
+
+
+def test_decisions_are_delivered_once_and_in_order(enrolled, shows):
+    """What waits goes to the sink, the oldest first; what it does not take waits on."""
+    recognizer, receiver = enrolled().recognizer, Receiver()
+    given = [recognizer.identify(shows(who)) for who in (ALICE, STRANGER, BOB)]
+    assert recognizer.deliver(receiver, limit=2).waiting == 1
+    receiver.refuses = True
+    report = recognizer.deliver(receiver)
+    assert (report.delivered, report.waiting) == (0, 1)
+    receiver.refuses = False
+    assert recognizer.deliver(receiver).delivered == 1
+    assert recognizer.deliver(receiver).delivered == 0
+    assert receiver.taken == given
+
+
+def test_decisions_are_delivered_while_the_gate_decides(enrolled, shows):
+    """In the background each decision leaves when it has been made, without waiting for the next look."""
+    recognizer, receiver = enrolled().recognizer, Receiver()
+    given = []
+    with recognizer.delivery(receiver, poll=600):
+        for _ in range(5):
+            given.append(recognizer.identify(shows(ALICE)))
+            deadline = time.monotonic() + 60
+            while len(receiver.taken) < len(given) and time.monotonic() < deadline:
+                time.sleep(0.005)
+            assert receiver.taken == given
