@@ -116,11 +116,16 @@ class Enroller(Groups, Lists):
         with gate.reading():
             person = self._person(reference)
             self._check_consent(newest_consent(gate.store.db, person.id))
+            if gate.refusal(person, gate.now()) == "unknown_subject":
+                raise SubjectError(
+                    "the person was not used for so long that nothing of them is kept", hint="enroll them again"
+                )
             with Pictures(gate, person, frames) as pictures:
                 if not pictures.usable or (pictures.duplicate_of is not None and not allow_duplicate):
                     return pictures.result(reference, added=False)
                 with gate.operation("enroller", self._label) as work:
                     pictures.store(work.tx, person.id)
+                    work.tx.update("person", person.id, used=work.ms)
                     details = {"faces": len(pictures.usable), "duplicate_of": pictures.duplicate_of}
                     work.log("add_face", reference, details)
                 return pictures.result(reference, added=True)
@@ -242,8 +247,7 @@ class Enroller(Groups, Lists):
         """The number of a person, who is known from now on."""
         if person is None:
             return self._gate.store.add_person(work.tx, reference, minor=minor)
-        if minor != person.minor:
-            work.tx.update("person", person.id, minor=int(minor))
+        work.tx.update("person", person.id, minor=int(minor), used=work.ms)
         return person.id
 
     def _is_guardians(self, reference: str, consent: Consent | None) -> bool:

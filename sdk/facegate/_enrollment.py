@@ -116,7 +116,8 @@ class Pictures:
         self._gate = gate
         self._person = person
         self._together = together
-        self._old = self._outdated()
+        self._over = False  # whether nothing of the person may be used any more: consent or time has run out
+        self._old: list[int] = []
         self._known = 0
         if person is not None:
             if person.restricted:
@@ -124,7 +125,10 @@ class Pictures:
                     "the person's data may be stored and not used: no face is added",
                     hint="the privacy officer ends the restriction",
                 )
-            self._known = len(gate.store.faces(person.id)) - len(self._old)
+            self._over = gate.refusal(person, gate.now()) is not None
+            kept = gate.store.faces(person.id)
+            self._old = [face for face, _, space in kept if self._over or space != gate.store.space]
+            self._known = len(kept) - len(self._old)
         if not isinstance(frames, Sequence) or not all(isinstance(frame, Frame) for frame in frames):
             raise EnrollError("frames are a list of Frame", hint="load_image makes a Frame of a file")
         if not frames or len(frames) + self._known > MAX_FACES:
@@ -152,10 +156,14 @@ class Pictures:
         self._wipe()
 
     def store(self, tx: Transaction, person: int) -> None:
-        """Keep them for a person, in the place of faces that no model of the gate can compare."""
-        for face in self._old:
-            self._gate.store.remove_face(tx, face)
-        self._gate.store.add_faces(tx, person, self.usable)
+        """Keep them for a person, in the place of faces that may not or cannot be compared any more."""
+        store = self._gate.store
+        if self._over:
+            store.lapse_person(tx, person)  # a new consent, or a new time, does not bring back what was over
+        else:
+            for face in self._old:
+                store.remove_face(tx, face)
+        store.add_faces(tx, person, self.usable)
 
     def store_in_list(self, tx: Transaction, face_list: int) -> None:
         """Keep them in a face list."""
@@ -166,12 +174,6 @@ class Pictures:
         count = len(self.usable) if added else 0
         known = self._known if added else self._known + len(self._old)
         return EnrollResult(reference, count, known + count, self.reasons, self.duplicate_of)
-
-    def _outdated(self) -> list[int]:
-        if self._person is None:
-            return []
-        store = self._gate.store
-        return [face for face, _, space in store.faces(self._person.id) if space != store.space]
 
     def _look(self, frame: Frame) -> str | None:
         """Add the frame's template to the usable ones, or say why it is not."""
@@ -197,12 +199,10 @@ class Pictures:
 
     def _duplicate(self) -> str | None:
         """Another person who is enrolled with the same face."""
-        gate = self._gate
-        besides = None if self._person is None else self._person.id
+        own = None if self._person is None else self._person.id
         for template in self.usable:
-            for match in gate.store.index.best(template, besides=besides):
-                person = gate.store.person_by_id(match.owner)
-                if match.similarity >= gate.threshold and person is not None:
+            for person in self._gate.similar_people(template, {}, 2):  # one of them may be the person themselves
+                if person.id != own:
                     return person.reference
         return None
 

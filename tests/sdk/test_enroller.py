@@ -438,6 +438,46 @@ def test_withdrawal_erases_at_once(roles, shows):
     assert [reference for reference, _ in log(roles, "withdraw")] == ["alice"]
 
 
+def test_what_was_over_is_not_brought_back(make_gate, shows, consent, clock):
+    """A new consent of somebody whose old one ran out, before any sweep: only the new pictures count."""
+    roles = make_gate()
+    limited = dataclasses.replace(consent, expires_at=clock.now() + timedelta(seconds=60))
+    roles.enroller.enroll("alice", [shows(ALICE)] * 3, limited)
+    before = {face.id for face in roles.enroller.faces("alice")}
+    key = roles.core.store.db.read("SELECT wrapped_key FROM person")
+    clock.wait(60)
+    result = roles.enroller.enroll("alice", [shows(ALICE)], dataclasses.replace(consent, given_at=clock.now()))
+    assert (result.added, result.faces) == (1, 1)
+    assert not before & {face.id for face in roles.enroller.faces("alice")}
+    assert roles.core.store.db.read("SELECT wrapped_key FROM person") != key
+    assert len(roles.core.store.index) == 1
+    assert roles.recognizer.verify("alice", shows(ALICE)).decision.outcome == "match"
+
+
+def test_who_was_not_used_for_too_long_is_enrolled_anew(make_gate, shows, consent):
+    """After the time of retention nothing of the person is used: not for their own, nor to find duplicates."""
+    roles = make_gate()
+    roles.administrator.set("people_days", 30)
+    roles.enroller.enroll("alice", [shows(ALICE)] * 2, consent)
+    with roles.core.operation("gate", "") as work:  # as if the last match had been long ago, and no sweep since
+        work.tx.update("person", roles.core.store.person("alice").id, used=work.ms - 31 * 86_400_000)
+    with pytest.raises(errors.SubjectError, match="so long"):
+        roles.enroller.add_face("alice", [shows(ALICE)])
+    assert roles.enroller.enroll("alias", [shows(ALICE)], consent).duplicate_of is None
+    roles.enroller.remove("alias")
+    result = roles.enroller.enroll("alice", [shows(ALICE)], consent)
+    assert (result.added, result.faces) == (1, 1)
+    assert roles.recognizer.verify("alice", shows(ALICE)).decision.outcome == "match"
+
+
+def test_who_may_not_be_used_is_no_duplicate(roles, shows, consent):
+    """A restricted person's faces are compared with nobody's, also not for a warning."""
+    with roles.core.operation("privacy_officer", "test") as work:
+        work.tx.update("person", roles.core.store.person("alice").id, restricted=1)
+    assert roles.enroller.enroll("alice-2", [shows(ALICE)], consent).duplicate_of is None
+    assert roles.enroller.enroll("alice-3", [shows(ALICE)], consent).duplicate_of == "alice-2"
+
+
 def test_a_restricted_person_gets_no_face(roles, shows, consent):
     """Who may be stored and not used is not added to either."""
     with roles.core.operation("privacy_officer", "test") as work:
