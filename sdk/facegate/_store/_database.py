@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facegate._store._files import check_file, drop_lock, make_file, sync_folder, take_lock
+from facegate._store._leftovers import found_in
 from facegate._store._schema import MIGRATIONS, VERSION
 from facegate._store._store_errors import corrupt, no_store, not_written, store_errors
-from facegate._store._transaction import PROTECTED_ROWS, Transaction
+from facegate._store._transaction import CLEANING, PROTECTED_ROWS, Transaction
 from facegate.errors import StoreError, StoreTamperedError, StoreVersionError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Database:
         self._transaction: Transaction | None = None
         self.path = path
         self.checkpoint_due = False  # a checkpoint was asked for and could not be done yet
+        self._unclean = False  # a cleaning was begun and not finished
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Database:
@@ -194,6 +196,9 @@ class Database:
         try:
             with store_errors():
                 yield transaction
+                cleaning = self.path is not None and (transaction.cleans or bool(transaction.destroyed))
+                if cleaning:
+                    transaction.note_cleaning()
                 total = self._sum + transaction.delta
                 if self._tally is not None and connection.total_changes != changes:
                     self._write_mark(connection, self._tally, total)
@@ -209,7 +214,9 @@ class Database:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
             transaction.finish(committed=committed)
-        if self.checkpoint_due:
+        if cleaning:
+            self.clean(None if transaction.cleans else transaction.destroyed)
+        elif self.checkpoint_due:
             self.checkpoint(wait=False)
 
     @staticmethod
@@ -240,6 +247,38 @@ class Database:
         except sqlite3.Error:
             self.checkpoint_due = True
         return not self.checkpoint_due
+
+    def clean(self, pieces: list[bytes] | None = None) -> bool:
+        """Leave nothing in the files of what was erased, as far as that was not done yet.
+
+        Args:
+            pieces: what was erased: the file is written anew only if it holds a copy of them (see `_leftovers`). None:
+                not known, it is written anew.
+
+        Returns:
+            False if the disk refused, or somebody is reading: it is done when the store is opened, or something else
+            is erased.
+        """
+        path = self.path
+        if path is None or self._transaction is not None:
+            return path is None
+        pending = self.read("SELECT id FROM setting WHERE name = ?", CLEANING)
+        if not pending:
+            return True
+        # What an earlier cleaning could not finish is not known any more.
+        pieces = None if self._unclean else pieces
+        self._unclean = True
+        try:
+            if pieces is None or (self.checkpoint() and found_in(path, pieces)):
+                self._open().execute("VACUUM")
+            if not self.checkpoint():
+                return False
+            with self.transaction() as tx:
+                tx.delete("setting", pending[0][0])
+        except (sqlite3.Error, OSError, StoreError):
+            return False
+        self._unclean = False
+        return True
 
     def check(self) -> None:
         """Look at every page and every reference. Raises StoreCorruptError."""

@@ -170,6 +170,7 @@ class Store(Rows):
             keys = KeyRotation(folder, key)
             sealer = keys.find(gate, key_id, key_check)
             db.protect(sealer.tally)
+            db.clean()  # what a power loss kept from being done after an erasure
             adopt_space(db, sealer, space, length)
             return cls(db, sealer, clock or SystemClock(), keys)
         except BaseException:

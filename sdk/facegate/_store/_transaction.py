@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
     from facegate._store._database import Database
 
-__all__ = ["PROTECTED_ROWS", "Transaction"]
+__all__ = ["CLEANING", "PROTECTED_ROWS", "Transaction"]
+
+CLEANING = "cleaning"
+"""The row among the settings that is there from an erasure's commit until nothing of the erased is in the files."""
+
+_SECRETS = {"person": "wrapped_key", "face_list": "wrapped_key", "face": "sealed"}
 
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _WRITES = re.compile(r"\s*(?:INSERT|REPLACE|UPDATE|DELETE)\b[^(]*?\b(" + "|".join(PROTECTED) + r")\b", re.IGNORECASE)
@@ -31,7 +36,7 @@ PROTECTED_ROWS = {
 class Transaction:
     """What one transaction does. Made by `Database.transaction`; of no use after it."""
 
-    __slots__ = ("_after", "_connection", "_database", "_end", "delta", "open")
+    __slots__ = ("_after", "_connection", "_database", "_end", "cleans", "delta", "destroyed", "open")
 
     def __init__(self, database: Database, connection: sqlite3.Connection) -> None:
         self._database = database
@@ -39,6 +44,8 @@ class Transaction:
         self._after: list[Callable[[], object]] = []
         self._end: list[Callable[[], object]] = []
         self.delta = 0  # of the tally's sum
+        self.destroyed: list[bytes] = []  # keys and sealed templates, of which no copy may be left in the files
+        self.cleans = False  # see `clean`
         self.open = True
 
     def execute(self, sql: str, *params: Any) -> sqlite3.Cursor:
@@ -63,6 +70,8 @@ class Transaction:
 
     def update(self, table: str, row: int, /, **changes: Any) -> None:
         """Change columns of the row with this id. Raises StoreError if there is none."""
+        if _SECRETS.get(table) in changes:
+            self._destroy(table, row)
         before = self._hash(table, row) if table in PROTECTED else 0
         self.rewrite(table, row, **changes)
         if table in PROTECTED:
@@ -79,10 +88,21 @@ class Transaction:
     def delete(self, table: str, row: int, /) -> None:
         """Remove the row with this id. Raises StoreError if there is none."""
         _check_names(table)
+        self._destroy(table, row)
         before = self._hash(table, row) if table in PROTECTED else 0
         if self._run(f"DELETE FROM {table} WHERE id = ?", (row,)).rowcount != 1:  # noqa: S608 - a checked name
             raise no_row(table)
         self.delta -= before
+
+    def clean(self) -> None:
+        """Most of what is sealed changes: write the whole file anew after the commit, instead of searching it."""
+        self.cleans = True
+        self.destroyed.clear()
+
+    def note_cleaning(self) -> None:
+        """Remember, with this commit, that the file must be cleaned: the power may go before it is."""
+        if not self._run("SELECT 1 FROM setting WHERE name = ?", (CLEANING,)).fetchone():
+            self.insert("setting", name=CLEANING, value="true")
 
     def next_id(self, table: str) -> int:
         """The id that the next row of an AUTOINCREMENT table gets, for those who must know it before they write it."""
@@ -96,6 +116,13 @@ class Transaction:
     def at_end(self, call: Callable[[], object]) -> None:
         """Call this when the transaction is over, however it ended; after what `after_commit` was given."""
         self._end.append(call)
+
+    def _destroy(self, table: str, row: int) -> None:
+        column = _SECRETS.get(table)
+        if column is not None and not self.cleans:
+            found = self._run(f"SELECT {column} FROM {table} WHERE id = ?", (row,)).fetchone()  # noqa: S608 - constants
+            if found is not None and found[0]:
+                self.destroyed.append(found[0])
 
     def _hash(self, table: str, row: int) -> int:
         found = self._run(f"{PROTECTED_ROWS[table]} WHERE id = ?", (row,)).fetchone()
