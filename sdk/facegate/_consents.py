@@ -12,8 +12,9 @@ from facegate.errors import ConsentExpiredError, ConsentMissingError, ConsentPur
 if TYPE_CHECKING:
     from facegate._declaration import Declaration
     from facegate._store._database import Database, Transaction
+    from facegate._store._store import Store
 
-__all__ = ["check_consent", "consent_details", "consents_of", "moment", "newest_consent", "put_consent"]
+__all__ = ["check_consent", "consent_details", "consents_of", "is_guardians", "moment", "newest_consent", "put_consent"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _COLUMNS = "purpose, legal_basis, text_version, text_sha256, given, taken_by, expires, guardian"
@@ -42,6 +43,14 @@ def check_consent(consent: object, declaration: Declaration, now: datetime, *, d
     if _milliseconds(consent.given_at) > _milliseconds(now) or consent.expired_at(now):
         raise ConsentExpiredError("the consent has expired or is not given yet", hint="check its dates")
     return consent
+
+
+def is_guardians(store: Store, reference: str, consent: Consent | None) -> bool:
+    """Whether a consent of that person is a guardian's: of somebody else, who is no minor as far as the gate knows."""
+    if consent is None or consent.guardian is None or consent.guardian == reference:
+        return False
+    guardian = store.person(consent.guardian)
+    return guardian is None or not guardian.minor
 
 
 def put_consent(tx: Transaction, person: int, consent: Consent) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from facegate._consents import consent_details, consents_of, moment, newest_consent, put_consent
+from facegate._consents import consent_details, consents_of, is_guardians, moment, newest_consent, put_consent
 from facegate._desk import check_reference
 from facegate._enrollment import EnrollResult, FaceInfo, PersonInfo, Pictures
 from facegate._groups import Groups, find_groups
@@ -251,11 +251,8 @@ class Enroller(Groups, Lists):
         return person.id
 
     def _is_guardians(self, reference: str, consent: Consent | None) -> bool:
-        """Whether a consent that counts is that of somebody else, who is no minor as far as the gate knows."""
-        if consent is None or consent.guardian is None or consent.guardian == reference:
-            return False
-        guardian = self._gate.store.person(consent.guardian)
-        return guardian is None or not guardian.minor
+        """Whether a consent that counts is a guardian's."""
+        return is_guardians(self._gate.store, reference, consent)
 
     def _guard_minor(self, reference: str, person: PersonRow | None, consent: Consent | None) -> None:
         """Return if a guardian agreed; else erase what there is, and say so in the audit log."""

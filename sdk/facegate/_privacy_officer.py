@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from facegate._consents import check_consent, consent_details, put_consent
+from facegate._consents import check_consent, consent_details, is_guardians, put_consent
 from facegate._core import no_reference
 from facegate._decision import is_reference
 from facegate._groups import find_group
 from facegate._retention import sweep
 from facegate._rights._archive import whole_or_not, write_archive
 from facegate._rights._erasure import erase, known_person
-from facegate._rights._explanation import about, explain_decision
+from facegate._rights._explanation import about, explain_decision, find_decision
 from facegate._rights._export import build_export
 from facegate._rights._record import person_record
 from facegate._rights._requests import close, close_all, extend, find, open_request, requests_of, settle
-from facegate.errors import RequestError, SubjectError
+from facegate.errors import GuardianConsentError, RequestError, SubjectError
 
 if TYPE_CHECKING:
     import os
@@ -147,17 +147,18 @@ class PrivacyOfficer:
             RequestError: a person asks, and the decision is not about them.
         """
         with self._work() as work:
-            explained = explain_decision(self._gate, decision_id)
-            reference = about(self._gate, decision_id)
+            told = explain_decision(self._gate, decision_id)
+            whom = about(self._gate, find_decision(self._gate, decision_id)[0])
             if request is not None or checked_by is not None:
-                if reference is None:
+                if whom is None:
                     raise RequestError(
                         "nobody was recognized in this decision, so it is nobody's to ask about",
                         hint="explain it without a request",
                     )
-                self._settle(work, "explanation", reference, request, checked_by)
-            work.log("decision_explained", reference, {"decision": decision_id})
-            return explained
+                today = whom.reference if whom.person is None else whom.person.reference
+                self._settle(work, "explanation", today, request, checked_by)
+            work.log("decision_explained", told["about"], {"decision": decision_id})
+            return told
 
     # --- what is changed -----------------------------------------------------------------------------------------
 
@@ -187,6 +188,7 @@ class PrivacyOfficer:
             SubjectError: nobody of that reference is enrolled, or the new one is taken.
             GroupError: there is no such group.
             ConsentMissingError: the record does not count for this gate.
+            GuardianConsentError: the person is a minor, and this is no guardian's.
         """
         gate = self._gate
         with self._work() as work:
@@ -200,6 +202,11 @@ class PrivacyOfficer:
                 work.log("group_joined", reference, {"group": name})
             if consent is not None:
                 check_consent(consent, gate.declaration, work.now.time, demonstration=gate.demonstration)
+                if person.minor and not is_guardians(gate.store, reference, consent):
+                    raise GuardianConsentError(
+                        "the person is a minor, and this is not a guardian's consent; nothing was changed",
+                        hint="a guardian's consent names them in `guardian`, and they are no minor",
+                    )
                 put_consent(work.tx, person.id, consent)
                 work.log("consent_corrected", reference, consent_details(consent))
             if new_reference is not None and new_reference != reference:

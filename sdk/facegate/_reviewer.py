@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from facegate._core import GateCore, Work
     from facegate._decision import Decision, SignedDecision
     from facegate._feedback import ProblemReport, ReportKind
+    from facegate._rights._explanation import About
 
 __all__ = ["QueuedReview", "Reviewer"]
 
@@ -37,7 +38,7 @@ class QueuedReview:
 
     Attributes:
         decision: the gate's; its outcome is "review" and its reasons say why.
-        about: the enrolled person whom the face resembles; the decision itself names nobody. None if not known.
+        about: the reference of the person whom the face resembled; the decision itself names nobody. None if not known.
         waiting: for how long.
     """
 
@@ -98,14 +99,15 @@ class Reviewer:
         if not is_reference(reviewer):
             raise ReviewError("it must be said who gives the verdict", hint="a reference of the reviewer, not a name")
         with self._work() as work:
-            find_decision(gate, decision_id)
+            first, _ = find_decision(gate, decision_id)
             if not gate.outbox.close_review(work.tx, decision_id):
                 raise ReviewError(
                     "the decision does not wait for a verdict", hint="`facegate review queue` lists those that do"
                 )
-            known = about(gate, decision_id)
+            whom = about(gate, first)
+            known = None if whom is None else whom.reference
             if outcome == "match":
-                finding = Finding("match", subject=self._subject(work, subject if subject is not None else known))
+                finding = Finding("match", subject=self._subject(work, subject, whom))
             elif subject is not None:
                 raise ReviewError("a verdict of no_match names nobody", hint="leave the subject out")
             else:
@@ -126,8 +128,9 @@ class Reviewer:
     def explain(self, decision_id: str) -> dict[str, Any]:
         """What is known about a decision, to judge it by; see `PrivacyOfficer.explain`."""
         with self._work() as work:
-            work.log("decision_explained", about(self._gate, decision_id), {"decision": decision_id})
-            return explain_decision(self._gate, decision_id)
+            told = explain_decision(self._gate, decision_id)
+            work.log("decision_explained", told["about"], {"decision": decision_id})
+            return told
 
     def report(
         self,
@@ -187,9 +190,12 @@ class Reviewer:
         with whole_or_not(path), self._gate.operation(_ROLE, self._label) as work:
             yield work
 
-    def _subject(self, work: Work, reference: str | None) -> str:
+    def _subject(self, work: Work, given: str | None, whom: About | None) -> str:
         """The person of a match, if anything may be decided about them."""
-        person = self._gate.store.person(reference) if reference is not None and is_reference(reference) else None
+        if given is not None:
+            person = self._gate.store.person(given) if is_reference(given) else None
+        else:
+            person = None if whom is None else whom.person
         if person is None:
             raise ReviewError("it is not known who the person is", hint="give the subject of an enrolled person")
         refusal = self._gate.refusal(person, work.now)

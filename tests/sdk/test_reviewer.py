@@ -171,3 +171,23 @@ def test_the_queue_outlives_a_restart(stored, shows, consent):
     assert [w.decision for w in opened.reviewer.queue()] == [waits]
     verdict = opened.reviewer.verdict(waits.id, "match", reviewer="guard-7").decision
     assert (verdict.subject, verdict.sequence) == ("alice", waits.sequence + 1)
+
+
+def test_attack_a_reference_that_was_given_to_somebody_else(roles, shows, consent, left_open, clock):
+    """Who has got the reference of the erased person meanwhile is not matched by a verdict about that person."""
+    roles.officer.erase("alice", **CHECKED)
+    clock.wait(60)
+    roles.enroller.enroll("alice", [shows(3)], consent)
+    with pytest.raises(errors.ReviewError):
+        roles.reviewer.verdict(left_open.id, "match", reviewer="guard-7")
+    assert (
+        roles.reviewer.verdict(left_open.id, "match", reviewer="guard-7", subject="alice").decision.subject == "alice"
+    )
+
+
+def test_a_verdict_about_somebody_whose_reference_was_corrected(roles, left_open, clock):
+    """It names them as they are called today."""
+    clock.wait(60)
+    roles.officer.correct("alice", new_reference="p-1", **CHECKED)
+    roles.officer.correct("p-1", new_reference="p-2", **CHECKED)
+    assert roles.reviewer.verdict(left_open.id, "match", reviewer="guard-7").decision.subject == "p-2"

@@ -521,3 +521,23 @@ def test_nothing_that_is_told_holds_a_template_or_a_similarity(roles, shows):
 
     forbidden = {"similarity", "score", "template", "templates", "embedding", "landmarks", "box", "image", "data"}
     assert not forbidden & {n for t in told for n in names(t)}
+
+
+def test_explaining_a_decision_to_somebody_whose_reference_was_corrected(roles, shows, clock):
+    """It is still theirs to ask about, under the reference that they have today."""
+    mine = roles.recognizer.identify(shows(ALICE)).decision.id
+    clock.wait(60)
+    roles.officer.correct("alice", new_reference="p-1", **CHECKED)
+    request = roles.officer.open_request("explanation", "p-1", checked_by="passport-seen")
+    assert roles.officer.explain(mine, request=request.number)["about"] == "alice"
+
+
+def test_a_minors_consent_is_corrected_with_a_guardians_only(roles, shows, consent):
+    """A correction does not take the guardian out of a minor's record."""
+    guarded = dataclasses.replace(consent, guardian="mother-1")
+    roles.enroller.enroll("minor-1", [shows(STRANGER)], guarded, minor=True)
+    for wrong in (consent, dataclasses.replace(consent, guardian="minor-1")):
+        with pytest.raises(errors.GuardianConsentError):
+            roles.officer.correct("minor-1", consent=wrong, **CHECKED)
+    roles.officer.correct("minor-1", consent=dataclasses.replace(guarded, text_version="entrance-2"), **CHECKED)
+    assert [c.text_version for c in roles.enroller.consents("minor-1")] == ["entrance-1", "entrance-2"]

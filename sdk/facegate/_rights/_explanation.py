@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from facegate._decision import is_reference, verify_decision
+from facegate._decision import verify_decision
 from facegate.errors import UnknownDecisionError
 
 if TYPE_CHECKING:
     from facegate._core import GateCore
     from facegate._decision import Decision
+    from facegate._store._store import PersonRow
     from facegate_edge._manifest import ModelInfo
 
-__all__ = ["MEANINGS", "OUTCOMES", "about", "explain_decision", "find_decision"]
+__all__ = ["MEANINGS", "OUTCOMES", "About", "about", "explain_decision", "find_decision"]
 
 OUTCOMES = {
     "match": "the face is similar enough to that of the enrolled person",
@@ -55,15 +57,50 @@ def find_decision(gate: GateCore, decision_id: str) -> tuple[Decision, str | Non
     return verify_decision(rows[0][0], gate.device.verify_key), rows[0][1]
 
 
-def about(gate: GateCore, decision_id: str) -> str | None:
-    """Whom a decision is about, by the audit log: it knows it where the decision names nobody."""
+@dataclass(frozen=True, slots=True)
+class About:
+    """Whom a decision is about.
+
+    Attributes:
+        reference: theirs when it was made; the audit log knows it where the decision names nobody.
+        person: who that is today, under whatever reference; None if they were erased since. The same reference may be
+            somebody else's by now.
+    """
+
+    reference: str
+    person: PersonRow | None
+
+
+def about(gate: GateCore, decision: Decision) -> About | None:
+    """Whom a decision is about, or None if nobody."""
     # The log is not indexed by decision; this is asked for one at a time, by people.
     rows = gate.store.db.read(
-        "SELECT reference FROM audit WHERE action = 'decision' AND json_extract(details, '$.decision') = ?",
-        decision_id,
+        "SELECT seq, time, reference FROM audit WHERE action = 'decision' AND reference IS NOT NULL"
+        " AND json_extract(details, '$.decision') = ?",
+        decision.id,
     )
-    found = rows[0][0] if rows else None
-    return str(found) if is_reference(found) else None
+    if not rows:
+        return None
+    seq, time, first = rows[0]
+    return About(first, _person_today(gate, first, seq, time))
+
+
+def _person_today(gate: GateCore, reference: str, seq: int, time: int) -> PersonRow | None:
+    """Who had that reference at that entry of the log, if they are enrolled still."""
+    while True:
+        renamed = gate.store.db.read(
+            "SELECT seq, json_extract(details, '$.new_reference') AS new FROM audit"
+            " WHERE reference = ? AND seq > ? AND action = 'reference_corrected' AND new IS NOT NULL"
+            " ORDER BY seq LIMIT 1",
+            reference,
+            seq,
+        )
+        if not renamed:
+            break
+        seq, reference = renamed[0]
+    person = gate.store.person(reference)
+    # Who was enrolled later has only got the reference of somebody who was erased.
+    return person if person is not None and person.enrolled <= time else None
 
 
 def explain_decision(gate: GateCore, decision_id: str) -> dict[str, Any]:
@@ -73,6 +110,7 @@ def explain_decision(gate: GateCore, decision_id: str) -> dict[str, Any]:
         UnknownDecisionError, DecisionSignatureError: see `find_decision`.
     """
     decision, review = find_decision(gate, decision_id)
+    whom = about(gate, decision)
     same_bundle, same_policy = decision.bundle == gate.bundle_id, decision.policy == gate.policy_id
     point = gate.policy.operating_point(gate.manifest)
     threshold: dict[str, Any] | None = None
@@ -81,7 +119,7 @@ def explain_decision(gate: GateCore, decision_id: str) -> dict[str, Any]:
     return {
         "schema": 1,
         "decision": decision.to_dict(),
-        "about": about(gate, decision_id),
+        "about": None if whom is None else whom.reference,
         "outcome": OUTCOMES[decision.outcome],
         "reasons": {reason: MEANINGS[reason] for reason in decision.reasons},
         "automated": decision.kind != "review",
