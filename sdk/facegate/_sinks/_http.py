@@ -158,6 +158,10 @@ class Endpoint:
                 )
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 raise self._failed(error) from None
+            if self._watch.expired:  # the library takes the end of a connection for the end of the headers
+                response.close()
+                response.release_conn()
+                raise self._failed(TimeoutError())
             answer = Answer(response.status, response.headers.get("Retry-After"), response.headers.get("Date"))
             # The server has answered: whatever becomes of the rest of its words changes nothing.
             with contextlib.suppress(urllib3.exceptions.HTTPError, OSError):

@@ -68,6 +68,8 @@ class JsonLinesSink:
                 self._append(self._path, line)
             elif self._stream is not None:
                 _write(self._stream, line)
+        except SinkError:  # an OSError as well
+            raise
         except BrokenPipeError:
             raise SinkClosedError("the reader of the decisions has gone") from None
         except OSError as error:
