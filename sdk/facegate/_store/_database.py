@@ -38,8 +38,11 @@ _PRAGMAS = (
     f"PRAGMA busy_timeout={_BUSY_MS}",
 )
 # What the tally's mark covers beside the rows. `tally` itself is of course not among it.
-_STATE = "gate, device, space, template_length, key_id, key_check, rotation_id, sequence, clock"
-_READ_STATE = f"SELECT {_STATE} FROM state WHERE id = 1"  # noqa: S608 - constants
+# The head of the audit log is: an older log with the head that it had then could be put back otherwise.
+_READ_STATE = (
+    "SELECT gate, device, space, template_length, key_id, key_check, rotation_id, sequence, clock, "
+    "(SELECT statement FROM audit_head WHERE id = 1) FROM state WHERE id = 1"
+)
 _SUFFIXES = ("", "-wal", "-shm")
 
 
@@ -90,12 +93,14 @@ class Database:
         return made
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, read_only: bool = False) -> Database:
+    def open(cls, path: str | os.PathLike[str], *, read_only: bool = False, shared: bool = False) -> Database:
         """Open a store's file, and bring its tables up to date.
 
         Args:
             path: of the file.
             read_only: look only: nothing is written, and no other process is kept out.
+            shared: write to what is not protected, beside the gate's process: no other process is kept out, and the
+                tables are not brought up to date.
 
         Raises:
             StoreMissingError: there is no such file.
@@ -106,7 +111,7 @@ class Database:
         """
         path = Path(path)
         check_file(path)
-        lock = None if read_only else take_lock(path)
+        lock = None if read_only or shared else take_lock(path)
         connection = None
         try:
             connection = _connect(f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}")
@@ -116,9 +121,9 @@ class Database:
                 with store_errors():
                     connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
             else:
-                opened._prepare(version)
+                opened._prepare(VERSION if shared else version)
                 opened.checkpoint()  # what an erasure before a power loss left in the log goes now
-            if version == VERSION or not read_only:
+            if version == VERSION or lock is not None:
                 _check_tables(connection)
         except BaseException:
             _close(connection)
@@ -173,8 +178,8 @@ class Database:
 
     def iterate(self, sql: str, *params: Any) -> Iterator[tuple[Any, ...]]:
         """The rows that a SELECT gives, one after the other."""
-        with store_errors():
-            yield from self._open().execute(sql, params)
+        with store_errors(), contextlib.closing(self._open().execute(sql, params)) as cursor:
+            yield from cursor
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -196,6 +201,7 @@ class Database:
         try:
             with store_errors():
                 yield transaction
+                transaction.prepare()
                 cleaning = self.path is not None and (transaction.cleans or bool(transaction.destroyed))
                 if cleaning:
                     transaction.note_cleaning()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,7 +42,8 @@ def load_index(db: Database, sealer: Sealer, space: str, length: int) -> Index:
     index = Index(length, space, capacity=count + count // 16 + 64)
     try:
         for kind, sql in _FACES.items():
-            _load(index, sealer, kind, db.iterate(sql, space), length)
+            with contextlib.closing(db.iterate(sql, space)) as rows:
+                _load(index, sealer, kind, rows, length)
         for (group,) in db.read("SELECT id FROM people_group"):
             members = db.iterate("SELECT person FROM membership WHERE people_group = ?", group)
             index.set_group(group, (row[0] for row in members))

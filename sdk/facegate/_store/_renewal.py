@@ -65,10 +65,12 @@ def rewrap(tx: Transaction, db: Database, old: Sealer, new: Sealer) -> None:
     tx.execute("UPDATE state SET key_id = ?, key_check = ? WHERE id = 1", new.key_id, new.key_check())
     db.protect(new.tally, new=True)
     tx.delta = 0  # all rows have been counted
+    tx.clean()  # keys that the old secret opens must not stay in the file
 
 
 def turn_faces(tx: Transaction, db: Database, sealer: Sealer, turn: Rotation, before: str, after: str) -> None:
     """Rotate and seal anew all faces of a template space; those of other spaces are destroyed."""
+    tx.clean()  # nothing sealed before may stay in the file
     for (face,) in db.read("SELECT id FROM face WHERE space <> ?", before):
         tx.delete("face", face)
     for kind, table, column in _KINDS:

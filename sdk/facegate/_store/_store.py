@@ -22,7 +22,7 @@ from facegate.errors import StoreCorruptError, StoreError, TemplateSpaceError
 from facegate_edge._values import Template
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -299,12 +299,13 @@ class Store(Rows):
 
     # ---------------------------------------------------------------- keys and rotation
 
-    def rotate_key(self, new: SealKey) -> None:
+    def rotate_key(self, new: SealKey, *, log: Callable[[Transaction], object] | None = None) -> None:
         """Wrap every key anew, with the secret of a provider; templates and their seals stay as they are.
 
         Args:
             new: the provider. One that can keep a secret (a file, a TPM) gets a new one, also if it is the present
                 provider; another must have a new one already.
+            log: called with the transaction before its commit, to add an entry to the audit log.
 
         `key_name` says afterwards where the secret is; whoever keeps the provider's name outside notes the new one and
         then calls `settle_key`, which destroys what is left of the old secret.
@@ -322,8 +323,9 @@ class Store(Rows):
             secret[:] = bytes(len(secret))
         try:
             with self.db.transaction() as tx:
-                tx.clean()  # keys that the old secret opens must not stay in the files
                 rewrap(tx, self.db, self.sealer, sealer)
+                if log is not None:
+                    log(tx)
         except BaseException:
             with contextlib.suppress(StoreError):
                 self._decide_key(keys)
@@ -350,21 +352,25 @@ class Store(Rows):
             raise StoreError("a store in memory has no key to rotate", hint="its secret is gone when it is closed")
         return self._keys
 
-    def renew_rotation(self) -> None:
+    def renew_rotation(self, *, log: Callable[[Transaction], object] | None = None) -> None:
         """Rotate all templates once more, with a new secret: a copy that was stolen before does not link any more.
 
         Faces of other template spaces are destroyed: their bundle could not make use of them any more.
+
+        Args:
+            log: called with the transaction before its commit, to add an entry to the audit log.
         """
         turn = Rotation.new(self.length)
         rotation = self.rotation.then(turn)
         space = rotation.space(self.base_space)
         try:
             with self.db.transaction() as tx:
-                tx.clean()  # the templates before must not stay in the files
                 turn_faces(tx, self.db, self.sealer, turn, self.space, space)
                 keep_rotation(tx, self.sealer, rotation, others=False)
                 index = load_index(self.db, self.sealer, space, self.length)
                 tx.after_commit(lambda: self._turned(rotation, index))
+                if log is not None:
+                    log(tx)
         finally:
             turn.wipe()
 

@@ -36,11 +36,12 @@ PROTECTED_ROWS = {
 class Transaction:
     """What one transaction does. Made by `Database.transaction`; of no use after it."""
 
-    __slots__ = ("_after", "_connection", "_database", "_end", "cleans", "delta", "destroyed", "open")
+    __slots__ = ("_after", "_before", "_connection", "_database", "_end", "cleans", "delta", "destroyed", "open")
 
     def __init__(self, database: Database, connection: sqlite3.Connection) -> None:
         self._database = database
         self._connection = connection
+        self._before: list[Callable[[], object]] = []
         self._after: list[Callable[[], object]] = []
         self._end: list[Callable[[], object]] = []
         self.delta = 0  # of the tally's sum
@@ -109,6 +110,10 @@ class Transaction:
         found = self._run("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
         return int(found[0]) + 1 if found else 1
 
+    def before_commit(self, call: Callable[[], object]) -> None:
+        """Call this, in order, right before the commit; what it writes is part of the transaction."""
+        self._before.append(call)
+
     def after_commit(self, call: Callable[[], object]) -> None:
         """Call this, in order, once the commit has succeeded: what is in memory changes only then."""
         self._after.append(call)
@@ -136,6 +141,11 @@ class Transaction:
             raise StoreError("the transaction is over", hint="begin a new one")
         with store_errors():
             return self._connection.execute(sql, params)
+
+    def prepare(self) -> None:
+        """Run what was left for the moment before the commit."""
+        while self._before:
+            self._before.pop(0)()
 
     def finish(self, *, committed: bool) -> None:
         """Run what was left for the end; the first exception is raised when all have run."""

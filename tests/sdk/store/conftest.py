@@ -64,6 +64,11 @@ class Folder:
         self.close()
         return self.open(**changes)
 
+    def twice(self, store: Store):
+        """A store as it is, and as it is after a restart."""
+        yield store
+        yield self.reopen()
+
     def _kept(self, store: Store) -> Store:
         self.stores.append(store)
         return store
