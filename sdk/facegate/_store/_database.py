@@ -17,7 +17,7 @@ from facegate.errors import StoreError, StoreTamperedError, StoreVersionError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from facegate._store._tally import Tally
 
@@ -176,7 +176,7 @@ class Database:
         with store_errors():
             return self._open().execute(sql, params).fetchall()
 
-    def iterate(self, sql: str, *params: Any) -> Iterator[tuple[Any, ...]]:
+    def iterate(self, sql: str, *params: Any) -> Generator[tuple[Any, ...], None, None]:
         """The rows that a SELECT gives, one after the other."""
         with store_errors(), contextlib.closing(self._open().execute(sql, params)) as cursor:
             yield from cursor
