@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from facegate._consents import moment
 from facegate._decision import format_time
 from facegate._settings import read_settings
+from facegate._store._outbox import PURGEABLE
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,17 +44,20 @@ _BATCH = 200  # people in one transaction: others wait for its end
 _UNUSED = "SELECT id, reference FROM person WHERE used <= ? ORDER BY id"
 # Of several consents the latest recorded one counts.
 _LAPSED = """
-SELECT person.id, person.reference FROM person
-JOIN consent ON consent.id = (SELECT max(latest.id) FROM consent AS latest WHERE latest.person = person.id)
-WHERE person.lapsed = 0 AND person.used > ? AND consent.expires <= ?
+SELECT person.id, person.reference FROM consent JOIN person ON person.id = consent.person
+WHERE person.used > ? AND consent.expires <= ? AND person.lapsed = 0
+AND NOT EXISTS (SELECT 1 FROM consent AS later WHERE later.person = consent.person AND later.id > consent.id)
 ORDER BY person.id
 """
 _OLD_LIST_FACES = "SELECT id FROM face WHERE list IS NOT NULL AND added <= ? ORDER BY id"
 _COUNT_FACES = "SELECT count(*) FROM face WHERE person = ?"
-_OLD_DECISIONS = "decision WHERE delivered IS NOT NULL AND time < ? AND review IS NOT 'open'"  # as Outbox.purge
 _OLD_REPORTS = "report WHERE time < ?"
 _OLD_REQUESTS = "request WHERE closed < ?"
-_OLD_AUDIT = "audit WHERE time < ? AND seq < (SELECT max(seq) FROM audit)"
+# Up to the first entry that is not older, and not the last one: as Audit.purge. The log is not indexed by time.
+_OLD_AUDIT = """
+audit WHERE seq < (SELECT max(seq) FROM audit)
+AND seq < ifnull((SELECT seq FROM audit WHERE time >= ? ORDER BY seq LIMIT 1), 9223372036854775807)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +158,15 @@ class _Due:
 
     @classmethod
     def at(cls, rules: Retention, now: int) -> _Due:
-        # The audit log tells of each purge: whole days keep that to one entry a day.
+        # In whole days: there is something to remove once a day then, and not every hour.
         audit = (now - rules.audit_days * DAY_MS) // DAY_MS * DAY_MS
+        delivered = (now - rules.delivered_days * DAY_MS) // DAY_MS * DAY_MS
         return cls(
             now=now,
             used=now - rules.people_days * DAY_MS,
             added=now - rules.list_days * DAY_MS,
             audit=audit,
-            delivered=now - rules.delivered_days * DAY_MS,
+            delivered=delivered,
             reports=now - rules.reports_days * DAY_MS,
             requests=now - rules.requests_days * DAY_MS,
         )
@@ -192,7 +197,7 @@ def sweep(gate: GateCore, *, dry_run: bool = False) -> SweepReport:
             gate.store.db.read(f"SELECT count(*) FROM {table}", before)[0][0]  # noqa: S608 - constants
             for table, before in (
                 (_OLD_AUDIT, due.audit),
-                (_OLD_DECISIONS, due.delivered),
+                (PURGEABLE, due.delivered),
                 (_OLD_REPORTS, due.reports),
                 (_OLD_REQUESTS, due.requests),
             )
@@ -278,4 +283,5 @@ def _erase_records(gate: GateCore, work: Work, due: _Due) -> None:
     removed["requests"] = len(requests)
     if any(removed.values()):
         work.log("retention_swept", details=removed)
-    gate.audit.purge(work.tx, moment(due.audit))
+    if work.tx.execute(f"SELECT 1 FROM {_OLD_AUDIT} LIMIT 1", due.audit).fetchone() is not None:  # noqa: S608
+        gate.audit.purge(work.tx, moment(due.audit))

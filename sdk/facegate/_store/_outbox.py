@@ -20,11 +20,17 @@ if TYPE_CHECKING:
     from facegate._sinks._sink import Sink
     from facegate._store._database import Database, Transaction
 
-__all__ = ["DeliveryReport", "Outbox", "OutboxStatus", "QueuedDecision"]
+__all__ = ["PURGEABLE", "DeliveryReport", "Outbox", "OutboxStatus", "QueuedDecision"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _COLUMNS = "sequence, jws, delivered, review"
 _NEXT = "SELECT sequence, id, jws FROM decision WHERE delivered IS NULL ORDER BY sequence LIMIT 1"
+PURGEABLE = (
+    "decision WHERE sequence <"
+    " ifnull((SELECT sequence FROM decision WHERE time >= ? ORDER BY sequence LIMIT 1), 9223372036854775807)"
+    " AND delivered IS NOT NULL AND review IS NOT 'open'"
+)
+"""What `purge` removes; its parameter is a time in ms."""
 
 
 class Stop(Protocol):
@@ -241,11 +247,12 @@ class Outbox:
     def purge(self, tx: Transaction, before: datetime) -> int:
         """Remove decisions that a sink has taken, that are older than `before`, and that nobody must look at any more.
 
+        It goes from the oldest one up to the first that is not older, and looks at no other.
+
         Returns:
             How many.
         """
-        sql = "DELETE FROM decision WHERE delivered IS NOT NULL AND time < ? AND review IS NOT 'open'"
-        return tx.execute(sql, _milliseconds(before)).rowcount
+        return tx.execute(f"DELETE FROM {PURGEABLE}", _milliseconds(before)).rowcount  # noqa: S608 - a constant
 
     def _mark(self, sequence: int) -> None:
         now = _milliseconds(self._clock.now())
