@@ -184,13 +184,13 @@ class RecoveryKey:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
 
         data, mode = read_key_file(Path(path))
+        if b"-----BEGIN PUBLIC KEY-----" in data:
+            raise KeyTypeError(f"{path} holds a public key where the private half is needed", hint="it is in your safe")
         if mode & 0o077:
             raise KeyPermissionError(
                 f"the private key {path} can be read or changed by other users (mode {mode & 0o777:04o})",
                 hint=f"run: chmod 600 {path} - and replace the key if somebody may have copied it",
             )
-        if b"-----BEGIN PUBLIC KEY-----" in data:
-            raise KeyTypeError(f"{path} holds a public key where the private half is needed", hint="it is in your safe")
         encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in data
         if encrypted and not passphrase:
             raise KeyPassphraseError(

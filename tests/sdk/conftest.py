@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import json
+import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from facegate import Consent, Frame, Gate, Policy, SigningKey, open_gate
 from facegate._core import GateCore
@@ -19,6 +22,7 @@ from facegate._new_gate import create_gate
 from facegate._store._audit import Audit
 from facegate._store._key_providers import FileKey, new_secret
 from facegate._store._store import Store
+from facegate.cli import main
 from facegate_convert._bundle_writer import write_bundle
 from facegate_edge._bundle import open_bundle
 from facegate_edge._keys import TrustStore
@@ -339,3 +343,74 @@ def gate_folder(bundle, clock, pipeline, tmp_path) -> GateFolder:
         clock=clock,
     )
     return GateFolder(tmp_path / "gate", made.credentials, clock, pipeline)
+
+
+class GateCommands:
+    """A gate's folder and the command line, with every credential in the environment.
+
+    Attributes:
+        folder, credentials: the gate's, and that of its credentials.
+        room: the folder for files of a test; it is the current one.
+    """
+
+    def __init__(self, folder, credentials, room, capsys) -> None:
+        self.folder, self.credentials, self.room, self._capsys = folder, credentials, room, capsys
+
+    def __call__(self, *args):
+        """Run a command; returns exit code, stdout and stderr."""
+        code = main([str(a) for a in args])
+        out, err = self._capsys.readouterr()
+        return code, out, err
+
+    def json(self, *args, code=0):
+        """Run a command with --json, which must exit with that code and say nothing on stderr; what it answers."""
+        found, out, err = self(*args, "--json")
+        assert (found, err) == (code, ""), out or err
+        return json.loads(out)
+
+    def picture(self, name, *identities):
+        """A picture of these people: its pixels say who is in it."""
+        pixels = np.zeros((8, 8, 3), np.uint8)
+        pixels[0, : len(identities), 0] = identities
+        path = self.room / name
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(path)
+        return path
+
+    def enroll(self, reference, identity, *args):
+        """Enroll somebody from two pictures."""
+        pictures = [self.picture(f"{reference}-{n}.png", identity) for n in (1, 2)]
+        return self.json("people", "enroll", reference, *pictures, *args)
+
+
+@pytest.fixture
+def gate_commands(bundle, pipeline, tmp_path, monkeypatch, capsys) -> GateCommands:
+    """The command line on a gate's folder whose models see who is in a picture."""
+    genuine = pipeline.detect
+
+    def detect(frame):
+        pipeline.scenes[id(frame)] = tuple(Person(int(i)) for i in frame.data[0, :, 0] if i)
+        pipeline.keep.append(frame)
+        return genuine(frame)
+
+    pipeline.detect = detect
+    monkeypatch.setattr("facegate_edge._pipeline.Pipeline", lambda _, **__: pipeline)
+    room = tmp_path / "room"
+    room.mkdir()
+    monkeypatch.chdir(room)
+    made = create_gate(
+        *(tmp_path / "gate", bundle, TrustStore([SIGNER.verify_key]), Policy(fmr=1e-3, max_trials_per_minute=0)),
+        device_id="door-1",
+        declaration=DECLARATION,
+    )
+    (room / "door-2026.txt").write_text("I agree to be recognized at the door.")
+    for name in [name for name in os.environ if name.startswith("FACEGATE_")]:
+        monkeypatch.delenv(name)
+    for name, value in (
+        ("FACEGATE_GATE", tmp_path / "gate"),
+        ("FACEGATE_CREDENTIALS", made.credentials),
+        ("FACEGATE_CONSENT_TEXT", room / "door-2026.txt"),
+        ("FACEGATE_TAKEN_BY", "reception"),
+    ):
+        monkeypatch.setenv(name, str(value))
+    return GateCommands(tmp_path / "gate", made.credentials, room, capsys)
