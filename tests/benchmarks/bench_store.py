@@ -1,12 +1,17 @@
-"""What a gate's store costs as it grows: opening, memory, a decision, an enrollment. One process, one thread.
+"""What a gate costs as it grows: opening, memory, a decision, an enrollment. One process, one thread.
 
 Run: python tests/benchmarks/bench_store.py [--sizes 1000,10000,100000] [--length 512] [--repeats 500] [--json]
 
-Each person has one face (--faces), a consent and a group. The templates are random directions. "open" and "memory" are
-those of a fresh process that does nothing but open the store: memory is the resident set, its peak while opening, and
-what of it the interpreter and its libraries take before. "decide" is the search of all people and the durable commit of
-the decision, its audit entry and its sequence number, without inference; "enroll" is the durable commit of a person
-with one face and their consent.
+Each person has one face (--faces), a consent and a group; templates are random directions. The gate is a real one (with
+store, audit log, outbox) but for its models, which take no time: no inference is in the figures.
+
+open      Store.open and the gate on it, in a fresh process: the best of three. The tally of all rows is counted, all
+          faces are unsealed.
+memory    resident in that process when it is open, the most that ever was, and what Python and the libraries had before
+search    Index.best among everybody, and in one group
+identify  Recognizer.identify of a stranger: search, decision, signature, audit entry, durable commit
+enroll    Enroller.enroll of one picture: search for a duplicate, sealing, consent, audit entry, durable commit
+sync      write and fsync of 4 KB in the same folder: what the disk takes of each of the two
 """
 
 from __future__ import annotations
@@ -26,16 +31,34 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facegate import Consent, Policy, SigningKey, open_reference_bundle
+from facegate._clock import SystemClock
+from facegate._core import GateCore
+from facegate._declaration import Declaration
+from facegate._enroller import Enroller
+from facegate._recognizer import Recognizer
+from facegate._store._audit import Audit
 from facegate._store._key_providers import FileKey, new_secret
 from facegate._store._store import FILE, Store
-from facegate_edge._keys import SigningKey
-from facegate_edge._values import Template
+from facegate_edge._quality import Quality
+from facegate_edge._values import Face, Frame, Template
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from facegate_edge._bundle import Bundle
+    from facegate_edge._liveness import LivenessScore
 
 SPACE = "bench-space"
 BLOCK = 5000
+DEVICE = SigningKey.from_seed(bytes(range(32)))
+FACE = Face(np.array([0, 0, 120, 120], np.float32), None, 0.9)
+GOOD = Quality(60.0, 120.0, 500.0, 128.0, 0.1, 0.1, 0.0, 0.0, 0.0)
+TIMED = ("search", "search_group", "identify", "enroll", "sync")
 
 
 def resident() -> float:
@@ -81,6 +104,7 @@ def fill(folder: Path, key: FileKey, people: int, faces: int, length: int) -> fl
     began = time.perf_counter()
     with Store.create(folder, device="bench", space=SPACE, length=length, key=key) as store:
         with store.db.transaction() as tx:
+            Audit(store.db, DEVICE, SystemClock()).begin(tx)
             group = store.add_group(tx, "staff")
         for first in range(0, people, BLOCK):
             count = min(BLOCK, people - first)
@@ -91,18 +115,60 @@ def fill(folder: Path, key: FileKey, people: int, faces: int, length: int) -> fl
     return time.perf_counter() - began
 
 
-def open_once(folder: Path, key: FileKey, length: int) -> dict[str, float]:
+class Models:
+    """Models that take no time and see another random face each time."""
+
+    def __init__(self, length: int) -> None:
+        self.space, self.template_length, self.has_liveness = SPACE, length, False
+        self._rows = directions(np.random.default_rng(7), 4096, length)
+        self._next = 0
+
+    def detect(self, frame: Frame) -> tuple[Face, ...]:  # noqa: ARG002
+        return (FACE,)
+
+    def measure(self, frame: Frame, face: Face) -> Quality:  # noqa: ARG002
+        return GOOD
+
+    def embed(self, frame: Frame, face: Face) -> Template:  # noqa: ARG002
+        self._next = (self._next + 1) % len(self._rows)
+        return Template(self._rows[self._next].copy(), SPACE)
+
+    def liveness(self, frame: Frame, face: Face) -> LivenessScore:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
+
+
+def open_gate(folder: Path, bundle: Bundle, length: int) -> GateCore:
+    """The store of a folder, and a gate on it."""
+    store = Store.open(folder, space=SPACE, length=length, key=FileKey(folder / "seal.key"))
+    return GateCore(
+        *(bundle, Policy(fmr=1e-3, max_attempts=0, max_trials_per_minute=0), DEVICE, store),
+        device_id="bench",
+        declaration=Declaration.demonstration(),
+        pipeline=Models(length),
+        owns_pipeline=False,
+        folder=folder,
+    )
+
+
+def open_once(folder: Path, length: int) -> dict[str, float]:
     """Open it, look at the clock and the memory. For a process of its own."""
-    before = resident()
-    began = time.perf_counter()
-    with Store.open(folder, space=SPACE, length=length, key=key) as store:
-        return {
-            "open_s": time.perf_counter() - began,
+    with open_reference_bundle() as bundle:
+        before = resident()
+        began = time.perf_counter()
+        core = open_gate(folder, bundle, length)
+        seconds = time.perf_counter() - began
+        figures = {
+            "open_s": seconds,
             "rss_mb": resident(),
             "peak_mb": peak(),
             "libraries_mb": before,
-            "locked": float(store.index.locked),
+            "locked": float(core.store.index.locked),
         }
+        core.close()
+    return figures
 
 
 def percentiles(times: list[float]) -> dict[str, float]:
@@ -111,50 +177,61 @@ def percentiles(times: list[float]) -> dict[str, float]:
     return {"p50_ms": float(p50), "p99_ms": float(p99), "max_ms": max(times) * 1e3}
 
 
-def decide(store: Store, repeats: int, length: int) -> dict[str, dict[str, float]]:
-    """Searches alone, and with the commit of the decision that they come to."""
-    from facegate._clock import SystemClock  # noqa: PLC0415
-    from facegate._store._audit import Audit  # noqa: PLC0415
+def timed(call: Callable[[], object], repeats: int) -> dict[str, float]:
+    """Percentiles of a call."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return percentiles(times)
 
-    device = SigningKey.generate()
-    audit = Audit(store.db, device, SystemClock())
-    with store.db.transaction() as tx:
-        audit.begin(tx)
-    rng = np.random.default_rng(7)
-    probes = [store.rotation.apply(Template(row, SPACE)) for row in directions(rng, repeats, length)]
-    searches, groups, decisions, enrollments = [], [], [], []
-    staff = store.group("staff")
-    assert staff is not None
-    for probe in probes:
-        began = time.perf_counter()
-        store.index.best(probe)
-        searches.append(time.perf_counter() - began)
-        began = time.perf_counter()
-        store.index.best(probe, groups=[staff.id])
-        groups.append(time.perf_counter() - began)
-    statement = "x" * 900
-    for number, probe in enumerate(probes, 1):
-        began = time.perf_counter()
-        store.index.best(probe)
-        jws = f"{statement}.{device.sign(statement.encode()).hex()}"
-        with store.db.transaction() as tx:
-            tx.execute("UPDATE state SET sequence = sequence + 1 WHERE id = 1")
-            tx.execute(
-                "INSERT INTO decision (sequence, id, time, jws) VALUES (?, ?, ?, ?)", number, f"id-{number}", 1, jws
+
+def synced(folder: Path, repeats: int) -> dict[str, float]:
+    """Percentiles of what every durable commit waits for at least."""
+    path = folder / "sync"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+
+        def write() -> None:
+            os.write(descriptor, bytes(4096))
+            os.fsync(descriptor)
+
+        return timed(write, repeats)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+
+
+def operate(folder: Path, length: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Searches alone, decisions, enrollments."""
+    frame = Frame(np.zeros((4, 4, 3), np.uint8))
+    with open_reference_bundle() as bundle:
+        core = open_gate(folder, bundle, length)
+        try:
+            index, models = core.store.index, Models(length)
+            staff = core.store.group("staff")
+            assert staff is not None
+            probe = core.store.rotation.apply(models.embed(frame, FACE))
+            recognizer, enroller = Recognizer(core, "bench"), Enroller(core, "bench")
+            consent = Consent.to_text(
+                "I agree.",
+                purpose=core.declaration.purpose,
+                legal_basis="demonstration",
+                text_version="1",
+                given_at=core.now().time,
+                taken_by="bench",
             )
-            audit.append(tx, role="recognizer", action="decide", details={"outcome": "no_match"})
-        decisions.append(time.perf_counter() - began)
-    for number, row in enumerate(directions(rng, repeats, length)):
-        began = time.perf_counter()
-        with store.db.transaction() as tx:
-            enroll(store, tx, f"late-{number}", row[None], staff.id)
-        enrollments.append(time.perf_counter() - began)
-    return {
-        "search": percentiles(searches),
-        "search_group": percentiles(groups),
-        "decide": percentiles(decisions),
-        "enroll": percentiles(enrollments),
-    }
+            names = iter(range(10**6))
+            return {
+                "search": timed(lambda: index.best(probe), repeats),
+                "search_group": timed(lambda: index.best(probe, groups=[staff.id]), repeats),
+                "identify": timed(lambda: recognizer.identify(frame), repeats),
+                "enroll": timed(lambda: enroller.enroll(f"late-{next(names)}", [frame], consent), repeats),
+                "sync": synced(folder, repeats),
+            }
+        finally:
+            core.close()
 
 
 def measure(people: int, faces: int, length: int, repeats: int, parent: str | None) -> dict[str, object]:
@@ -163,13 +240,13 @@ def measure(people: int, faces: int, length: int, repeats: int, parent: str | No
     key = FileKey(folder / "seal.key")
     key.save(new_secret())
     try:
-        result: dict[str, object] = {"people": people, "faces": people * faces, "fill_s": fill(folder, key, people, faces, length)}
+        filled = fill(folder, key, people, faces, length)
+        result: dict[str, object] = {"people": people, "faces": people * faces, "fill_s": filled}
         result["file_mb"] = (folder / FILE).stat().st_size / 1e6
         child = [sys.executable, __file__, "--child", str(folder), "--length", str(length)]
         runs = [json.loads(subprocess.check_output(child)) for _ in range(3)]  # noqa: S603 - ourselves
         result |= min(runs, key=lambda run: run["open_s"])
-        with Store.open(folder, space=SPACE, length=length, key=key) as store:
-            result |= decide(store, repeats, length)
+        result |= operate(folder, length, repeats)
     finally:
         shutil.rmtree(folder)
     return result
@@ -187,7 +264,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.child:
         folder = Path(arguments.child)
-        print(json.dumps(open_once(folder, FileKey(folder / "seal.key"), arguments.length)))
+        print(json.dumps(open_once(folder, arguments.length)))
         return
     results = [
         measure(int(size), arguments.faces, arguments.length, arguments.repeats, arguments.folder)
@@ -196,13 +273,12 @@ def main() -> None:
     if arguments.json:
         print(json.dumps({"machine": platform.processor() or platform.machine(), "results": results}, indent=1))
         return
-    print("people   faces    file MB  open s   RSS MB (peak, libraries)  search p50/p99 ms  decide p50/p99 ms  enroll p50/p99 ms")
+    print(f"{'people':>7} {'faces':>7} {'file':>7} {'open':>6} {'memory (peak, before)':>22}", end="")
+    print("".join(f"{name:>16}" for name in TIMED), " p50/p99 ms")
     for r in results:
-        print(
-            f"{r['people']:>7}  {r['faces']:>7}  {r['file_mb']:>7.1f}  {r['open_s']:>6.2f}   "
-            f"{r['rss_mb']:>5.0f} ({r['peak_mb']:.0f}, {r['libraries_mb']:.0f})"
-            + "".join(f"   {r[n]['p50_ms']:.2f}/{r[n]['p99_ms']:.2f}" for n in ("search", "search_group", "decide", "enroll"))
-        )
+        memory = f"{r['rss_mb']:.0f} ({r['peak_mb']:.0f}, {r['libraries_mb']:.0f}) MB"
+        print(f"{r['people']:>7} {r['faces']:>7} {r['file_mb']:>4.0f} MB {r['open_s']:>4.2f} s {memory:>22}", end="")
+        print("".join(f"{r[name]['p50_ms']:>8.2f}/{r[name]['p99_ms']:<7.2f}" for name in TIMED))
 
 
 if __name__ == "__main__":
