@@ -55,8 +55,9 @@ _OLD_REPORTS = "report WHERE time < ?"
 _OLD_REQUESTS = "request WHERE closed < ?"
 # Up to the first entry that is not older, and not the last one: as Audit.purge. The log is not indexed by time.
 _OLD_AUDIT = """
-audit WHERE seq < (SELECT max(seq) FROM audit)
-AND seq < ifnull((SELECT seq FROM audit WHERE time >= ? ORDER BY seq LIMIT 1), 9223372036854775807)
+audit WHERE seq < ifnull(
+    (SELECT seq FROM audit WHERE time >= ? ORDER BY seq LIMIT 1), (SELECT max(seq) FROM audit)
+)
 """
 
 
