@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from facegate._backup import make_backup
+from facegate._decision import format_time
 from facegate._gate_folder import read_info, write_info
 from facegate._store._key_providers import parse_provider
 from facegate.errors import StoreError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from facegate._clock_guard import TrustedTime
     from facegate._core import GateCore
     from facegate._recovery import Recipient
+    from facegate._store._database import Transaction
 
 __all__ = ["Administration"]
 
@@ -72,14 +74,13 @@ class Administration:
             store = gate.store
             old = store.sealer.key_id
             name = store.key_name if provider is None else provider
-            store.rotate_key(parse_provider(name, folder=folder))
+            store.rotate_key(
+                parse_provider(name, folder=folder),
+                log=lambda tx: self._log(tx, "rotate_key", key=old, new_key=_state(tx, "key_id"), provider=_kind(name)),
+            )
             write_info(folder, replace(read_info(folder), key=store.key_name))
             store.settle_key()
-            new = store.sealer.key_id
-            with gate.operation(_ROLE, self._label) as work:
-                kind = store.key_name.partition(":")[0]
-                work.log("rotate_key", details={"key": old, "new_key": new, "provider": kind})
-            return new
+            return store.sealer.key_id
 
     def renew_rotation(self) -> str:
         """Turn all templates once more, by a new secret: those that were stolen before match nothing any more.
@@ -92,12 +93,11 @@ class Administration:
         """
         gate = self._gate
         with gate.reading():
-            gate.store.renew_rotation()
+            gate.store.renew_rotation(
+                log=lambda tx: self._log(tx, "renew_rotation", rotation=_state(tx, "rotation_id"))
+            )
             gate.captured.clear()  # faces of the old rotation are comparable with nobody
-            rotation = gate.store.rotation.id
-            with gate.operation(_ROLE, self._label) as work:
-                work.log("renew_rotation", details={"rotation": rotation})
-            return rotation
+            return gate.store.rotation.id
 
     def accept_clock(self) -> TrustedTime:
         """Believe the device's clock as it is now: it was looked at, and is right.
@@ -110,11 +110,25 @@ class Administration:
         gate = self._gate
         with gate.operation(_ROLE, self._label) as work:
             accepted = gate.guard.accept(work.tx)
-            work.log("accept_clock", details={"cause": work.now.cause or None})
+            times = {"wall_time": format_time(work.now.wall), "trusted_time": format_time(work.now.time)}
+            work.log("accept_clock", details={"cause": work.now.cause or None, **times})
             return accepted
+
+    def _log(self, tx: Transaction, action: str, **details: str) -> None:
+        """An entry of the audit log in a transaction that the store has opened."""
+        self._gate.audit.append(tx, role=_ROLE, action=action, details={**details, "by": self._label})
 
     def _folder(self) -> Path:
         folder = self._gate.folder
         if folder is None:
             raise StoreError("a gate in memory has no key to rotate", hint="its secret is gone when it is closed")
         return folder
+
+
+def _state(tx: Transaction, column: str) -> str:
+    (value,) = tx.execute(f"SELECT {column} FROM state").fetchone()  # noqa: S608 - a constant
+    return str(value)
+
+
+def _kind(provider: str) -> str:
+    return provider.partition(":")[0]

@@ -37,6 +37,10 @@ def test_requests_are_logged_and_closed(run):
     assert made["number"] in run("rights", "requests")[1]
     assert run("rights", "requests", "--of", "bob")[1] == "there are no such requests\n"
     assert run("rights", "requests", "--overdue")[0] == 0
+    extended = run.json("rights", "extend", made["number"], "30", "--note", "many records")
+    assert extended["due"] > made["due"]
+    assert run("rights", "extend", made["number"], "61", "--note", "x")[0] == 2
+    assert run("rights", "extend", made["number"], "10")[0] == 2
     assert run("rights", "close", made["number"], "refused")[0] == 3  # a refusal has a reason
     closed = run.json("rights", "close", made["number"], "refused", "--note", "identity in doubt")
     assert (closed["outcome"], closed["note"]) == ("refused", "identity in doubt")

@@ -132,6 +132,7 @@ _rights = LazyGroup(
     lazy={
         "request": Lazy("Log a person's request, and when it is due.", "facegate.cli._rights:request"),
         "requests": Lazy("List requests, what is due first.", "facegate.cli._rights:requests"),
+        "extend": Lazy("Give a request more time, once.", "facegate.cli._rights:extend"),
         "close": Lazy("Close a request that no other command answers.", "facegate.cli._rights:close"),
         "access": Lazy("All that the gate holds of a person, and why.", "facegate.cli._rights:access"),
         "export": Lazy("Write a person's data into a signed ZIP.", "facegate.cli._rights:export"),

@@ -297,7 +297,12 @@ def _swept(swept: SweepReport) -> str:
         *(f"{done} {reference}: not used for too long" for reference in swept.people),
         *(f"{done} the faces of {reference}: the consent has expired" for reference in swept.lapsed),
     ]
-    counts = {"audit entries": swept.audit, "decisions": swept.decisions, "reports": swept.reports}
-    counts["requests"] = swept.requests
+    counts = {
+        "faces of lists": swept.list_faces,
+        "audit entries": swept.audit,
+        "decisions": swept.decisions,
+        "reports": swept.reports,
+        "requests": swept.requests,
+    }
     lines += [f"{done} {count} {name}" for name, count in counts.items() if count]
     return "\n".join(lines)

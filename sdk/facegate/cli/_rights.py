@@ -112,6 +112,19 @@ def close(output: Output, folder: Path, number: str, outcome: str, note: str | N
     output.emit(closed.to_dict(), f"{closed.number}: {closed.outcome}")
 
 
+@click.command(short_help="Give a request more time, once.")
+@gate_option
+@click.argument("number")
+@click.argument("days", type=click.IntRange(1, 60))
+@click.option("--note", required=True, help="Why, in one line: the person must be told.")
+@click.pass_obj
+def extend(output: Output, folder: Path, number: str, days: int, note: str) -> None:
+    """Give an open request up to 60 DAYS more (GDPR Art. 12(3)). Role: privacy officer."""
+    with as_officer(folder) as officer:
+        extended = officer.extend_request(number, days, note=note)
+    output.emit(extended.to_dict(), f"{extended.number}: due {day(extended.due)}; tell the person, and why")
+
+
 # --- what is held --------------------------------------------------------------------------------------------------
 
 
