@@ -9,9 +9,10 @@ from facegate._consents import check_consent, consent_details, is_guardians, put
 from facegate._core import no_reference
 from facegate._decision import is_reference
 from facegate._groups import find_group
+from facegate._records import Records
 from facegate._retention import sweep
 from facegate._rights._archive import whole_or_not, write_archive
-from facegate._rights._erasure import erase, known_person
+from facegate._rights._erasure import certify_again, erase, known_person
 from facegate._rights._explanation import about, explain_decision, find_decision
 from facegate._rights._export import build_export
 from facegate._rights._record import person_record
@@ -34,7 +35,7 @@ __all__ = ["PrivacyOfficer"]
 _ROLE = "privacy_officer"
 
 
-class PrivacyOfficer:
+class PrivacyOfficer(Records):
     """Answers what people ask of a gate. `Gate.privacy_officer(credential)` makes one.
 
     What is done for a person rests on their request. Every such method takes exactly one of
@@ -250,6 +251,15 @@ class PrivacyOfficer:
             SubjectError: nobody of that reference is enrolled.
         """
         return self._erase("erasure", "erasure", reference, request, checked_by)
+
+    def certify_again(self, reference: str) -> SignedCertificate:
+        """Another certificate of an erasure, if the first one was lost; with another id and salt.
+
+        Raises:
+            SubjectError: the audit log knows of no erasure on request (any more).
+        """
+        with self._work() as work:
+            return certify_again(self._gate, work, reference)
 
     def withdraw(
         self, reference: str, *, request: str | None = None, checked_by: str | None = None

@@ -421,6 +421,30 @@ def test_erasing_leaves_nothing_biometric_and_gives_a_certificate(roles, shows, 
     assert entries(roles, "person_erased")[0].reference == "alice"
 
 
+def test_a_certificate_that_was_lost_is_made_again(roles, clock, device_key):
+    """It says the same of the erasure, under another id and salt; without an erasure there is none."""
+    first = roles.officer.erase("alice", **CHECKED).certificate
+    clock.wait(3600)
+    again = verify_certificate(roles.officer.certify_again("alice").jws, device_key, reference="alice")
+    assert {first.id, first.salt}.isdisjoint({again.id, again.salt})
+    assert (again.time, again.faces, again.consents, again.groups, again.reason) == (
+        *(first.time, first.faces, first.consents, first.groups, first.reason),
+    )
+    for reference in ("bob", "nobody", "Alice Smith"):
+        with pytest.raises(errors.SubjectError):
+            roles.officer.certify_again(reference)
+
+
+def test_an_erasure_while_the_clock_is_suspect_is_certified_as_that(roles, clock, device_key):
+    """The certificate's time is what the gate believed, and it says that the clock was not."""
+    clock.moment -= timedelta(days=365)
+    signed = roles.officer.erase("alice", **CHECKED)
+    assert (signed.certificate.clock_suspect, signed.certificate.time) == (True, "2026-03-01T12:00:00.123Z")
+    clock.moment += timedelta(days=365)
+    again = verify_certificate(roles.officer.certify_again("alice").jws, device_key)
+    assert again.clock_suspect is True
+
+
 def test_erasing_forgets_captured_faces(roles, shows):
     """A face that was captured a moment ago may be theirs: it is gone too."""
     (face,) = roles.recognizer.detect(shows(ALICE))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from facegate._certificate import ErasureCertificate, hash_reference, new_salt, sign_certificate
 from facegate._core import no_reference
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from facegate._core import GateCore, Work
     from facegate._store._store import PersonRow
 
-__all__ = ["erase", "known_person"]
+__all__ = ["certify_again", "erase", "known_person"]
 
 _ids = Uuid7Source()
 
@@ -51,21 +51,7 @@ def erase(gate: GateCore, work: Work, reference: str, reason: ErasureReason) -> 
         work.tx.execute(f"SELECT count(*) FROM {table} WHERE person = ?", person.id).fetchone()[0]  # noqa: S608
         for table in ("face", "consent", "membership")
     ]
-    salt = new_salt()
-    certificate = ErasureCertificate(
-        id=str(_ids.new(work.ms)),
-        gate=gate.store.gate_id,
-        device=gate.device_id,
-        time=format_time(work.now.time),
-        clock_suspect=work.now.suspect,
-        reason=reason,
-        salt=salt,
-        subject=hash_reference(salt, reference),
-        faces=counts[0],
-        consents=counts[1],
-        groups=counts[2],
-    )
-    signed = sign_certificate(certificate, gate.device)
+    signed = _certify(gate, work, reference, reason, counts, format_time(work.now.time), suspect=work.now.suspect)
     gate.store.erase_person(work.tx, person.id)
     gate.lockout.forget(work.tx, reference)
     # Faces that were captured in the last minutes may be this person's, and nobody knows which.
@@ -75,7 +61,53 @@ def erase(gate: GateCore, work: Work, reference: str, reason: ErasureReason) -> 
         "faces": counts[0],
         "consents": counts[1],
         "groups": counts[2],
-        "certificate": hashlib.sha256(signed.jws.encode("ascii")).hexdigest(),
+        "certificate": _digest(signed),
+        "marks": "clock" if work.now.suspect else None,
     }
     work.log("person_erased", reference, said)
     return signed
+
+
+def certify_again(gate: GateCore, work: Work, reference: str) -> SignedCertificate:
+    """Another certificate of the last erasure of whoever had that reference, by what the audit log says of it.
+
+    Raises:
+        SubjectError: the log knows of no erasure (any more), or of one that nobody asked for.
+    """
+    if not is_reference(reference):
+        raise no_reference("reference")
+    entries = gate.audit.entries(reference=reference, action="person_erased", newest_first=True, limit=1)
+    for entry in entries:
+        said = entry.details
+        counts = [int(said[name] or 0) for name in ("faces", "consents", "groups")]
+        suspect = said.get("marks") == "clock"
+        signed = _certify(gate, work, reference, said["reason"], counts, format_time(entry.time), suspect=suspect)
+        work.log("certified_again", reference, {"certificate": _digest(signed)})
+        return signed
+    raise SubjectError(
+        "the gate knows of no erasure on request of that reference", hint="the audit log is kept for `audit_days`"
+    )
+
+
+def _certify(
+    gate: GateCore, work: Work, reference: str, reason: Any, counts: list[int], time: str, *, suspect: bool
+) -> SignedCertificate:
+    salt = new_salt()
+    certificate = ErasureCertificate(
+        id=str(_ids.new(work.ms)),
+        gate=gate.store.gate_id,
+        device=gate.device_id,
+        time=time,
+        clock_suspect=suspect,
+        reason=reason,
+        salt=salt,
+        subject=hash_reference(salt, reference),
+        faces=counts[0],
+        consents=counts[1],
+        groups=counts[2],
+    )
+    return sign_certificate(certificate, gate.device)
+
+
+def _digest(signed: SignedCertificate) -> str:
+    return hashlib.sha256(signed.jws.encode("ascii")).hexdigest()
