@@ -275,7 +275,7 @@ class GateCore:
         """The people of these groups, or everybody, to search among. Raises GroupError."""
         if names is None:
             return {}
-        if isinstance(names, str) or not names:
+        if isinstance(names, str) or not isinstance(names, Collection) or not names:
             raise GroupError("groups are given as a list of names, one at least", hint="leave them out for everybody")
         found = [self.store.group(name) if is_reference(name) else None for name in names]
         if None in found:
@@ -309,9 +309,9 @@ class GateCore:
         return self._retention
 
     def _consent_over(self, person: PersonRow, now: TrustedTime) -> bool:
-        """Whether the person's latest consent has run out. What nobody has swept yet does not count either."""
+        """Whether the person's latest consent has run out, swept or not, or there is none."""
         rows = self.store.db.read("SELECT expires FROM consent WHERE person = ? ORDER BY id DESC LIMIT 1", person.id)
-        return bool(rows) and rows[0][0] is not None and now.ms >= rows[0][0]
+        return not rows or (rows[0][0] is not None and now.ms >= rows[0][0])
 
     # --- decisions -----------------------------------------------------------------------------------------------
 
@@ -362,12 +362,18 @@ class GateCore:
     # --- its life ------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Wipe what is in memory, close the store, free the pipeline if the gate made it. Twice does nothing."""
+        """Wipe what is in memory, close the store, free the pipeline if the gate made it. Twice does nothing.
+
+        In a process that was forked from the gate's it only ends the gate there: memory and file are the other's.
+        """
         with self.lock:
             if self._closed:
                 return
             self._closed = True
+            if os.getpid() != self._pid:
+                return
             self.captured.clear()
+            self.lockout.pause()
             try:
                 self.store.close()
             finally:

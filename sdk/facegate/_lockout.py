@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from facegate._clock import boot_of
+from facegate.errors import StoreError
 
 if TYPE_CHECKING:
     from facegate._clock import Clock
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["EVERYBODY", "Lockout"]
 
 EVERYBODY = ""  # the scope of identification
+_OVER = -1.0  # in the place of a time: before every other
 _MAX_DOUBLINGS = 60  # far beyond any duration; keeps the power of two a sane float
 
 
@@ -26,7 +29,8 @@ class Lockout:
 
     The counts are in the store and written with the decision that they belong to, so pulling the plug buys no trials.
     Times are seconds of a monotonic clock: setting the device's clock neither ends nor lengthens a lock-out. That clock
-    starts again when the device does, and nobody knows how long that took: a lock-out then starts again in full.
+    starts again when the device does, and nobody knows how long that took: a lock-out that may have been running starts
+    again in full. It was not if it was seen to be over (`settle`) before.
 
     Args:
         db: the gate's database.
@@ -43,7 +47,8 @@ class Lockout:
         """Start the lock-outs of an earlier boot again, and end those that only stricter rules imposed."""
         boot, now = boot_of(self._clock), self._clock.monotonic()
         # Under the rules of today: whoever turned them off, or made them milder, meant it.
-        for scope, failures, known, until in tx.execute("SELECT scope, failures, boot, until FROM lockout").fetchall():
+        running = "SELECT scope, failures, boot, until FROM lockout WHERE until <> ?"
+        for scope, failures, known, until in tx.execute(running, _OVER).fetchall():
             longest = now + self._duration(failures)
             left = longest if known != boot else min(until, longest)
             tx.execute("UPDATE lockout SET boot = ?, until = ? WHERE scope = ?", boot, left, scope)
@@ -52,6 +57,21 @@ class Lockout:
         """Whether trials of the scope are refused now."""
         rows = self._db.read("SELECT until FROM lockout WHERE scope = ?", scope)
         return bool(rows) and self._clock.monotonic() < rows[0][0]
+
+    def settle(self, tx: Transaction) -> None:
+        """Note which lock-outs are over: nothing that happens to the device starts them again. The counts stay."""
+        tx.execute(
+            "UPDATE lockout SET until = ? WHERE until <= ? AND until <> ? AND boot = ?",
+            *(_OVER, self._clock.monotonic(), _OVER, boot_of(self._clock)),
+        )
+
+    def pause(self) -> None:
+        """`settle`, in a transaction of its own, before the gate is closed; if it can be written."""
+        ended = "SELECT 1 FROM lockout WHERE until <= ? AND until <> ? AND boot = ? LIMIT 1"
+        with contextlib.suppress(StoreError):
+            if self._db.read(ended, self._clock.monotonic(), _OVER, boot_of(self._clock)):
+                with self._db.transaction() as tx:
+                    self.settle(tx)
 
     def failed(self, tx: Transaction, scope: str) -> None:
         """Count a failed trial."""

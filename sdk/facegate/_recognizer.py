@@ -248,6 +248,7 @@ class Recognizer:
         if finding.about is None and scope != EVERYBODY:
             finding = dataclasses.replace(finding, about=scope)
         with gate.operation("recognizer", self._label) as work:
+            gate.lockout.settle(work.tx)
             if failed:
                 gate.lockout.failed(work.tx, scope)
             if finding.outcome == "match":

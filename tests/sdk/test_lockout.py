@@ -148,6 +148,42 @@ def test_attack_pulling_the_plug(locked, stored, shows, clock):
     assert reasons(recognizer.identify(shows(ALICE))) == ("locked_out",)
 
 
+@pytest.mark.parametrize("seen", ["by the next trial", "when the gate was closed", "by nobody"])
+def test_a_lock_out_that_was_seen_to_be_over_stays_over(locked, stored, shows, clock, seen):
+    """Who starts the device in the morning is not locked out for what happened in the night; the count goes on.
+
+    Only a power cut before anybody looked leaves that open, and then it is locked.
+    """
+    roles = locked()
+    clock.wait(60)
+    if seen == "by the next trial":
+        roles.recognizer.identify(shows())
+    if seen == "by nobody":
+        roles.core.lockout.pause = lambda: None
+    roles.gate.close()
+    clock.restart()
+    recognizer = stored().recognizer
+    expected = ("locked_out",) if seen == "by nobody" else ("below_threshold",)
+    assert reasons(recognizer.identify(shows(STRANGER))) == expected
+    clock.wait(119)
+    expected = ("below_threshold",) if seen == "by nobody" else ("locked_out",)
+    assert reasons(recognizer.identify(shows(STRANGER))) == expected
+
+
+def test_a_gate_that_cannot_be_written_is_closed_all_the_same(locked, stored, clock, monkeypatch):
+    """Noting that a lock-out is over is not worth an error at the end."""
+    roles = locked()
+    clock.wait(60)
+
+    def fail(*_):
+        raise errors.StoreWriteError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(roles.core.lockout, "settle", fail)
+        roles.gate.close()
+    assert stored().gate.status().people == 1
+
+
 def test_attack_pulling_the_plug_before_the_fifth_failure(stored, shows, consent, clock):
     """Four failures before a start and one after it are five."""
     roles = stored()

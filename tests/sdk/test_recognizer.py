@@ -208,6 +208,17 @@ def test_an_expired_consent_ends_recognition_at_its_moment(make_gate, shows, con
     assert roles.recognizer.verify("alice", shows(ALICE)).decision.outcome == "match"
 
 
+def test_nobody_is_recognized_without_a_consent_on_record(enrolled, shows):
+    """Whatever became of the record: a person without one is not compared."""
+    roles = enrolled()
+    person = roles.core.store.person("alice").id
+    with roles.core.operation("gate", "") as work:
+        for (row,) in work.tx.execute("SELECT id FROM consent WHERE person = ?", person).fetchall():
+            work.tx.delete("consent", row)
+    assert roles.recognizer.verify("alice", shows(ALICE)).decision.reasons == ("consent_missing",)
+    assert roles.recognizer.identify(shows(ALICE)).decision.outcome == "no_match"
+
+
 def test_setting_the_clock_back_revives_nobody(make_gate, shows, consent, clock):
     """A consent that had expired stays expired when somebody sets the clock to before."""
     roles = make_gate()
@@ -278,7 +289,7 @@ def test_identifying_within_groups(grouped, shows, groups, alice, bob):
         assert found == ((subject,) if subject else ())
 
 
-@pytest.mark.parametrize("groups", [["nobody"], ["staff", "nobody"], [], "staff", [None], [7], ["a b"]])
+@pytest.mark.parametrize("groups", [["nobody"], ["staff", "nobody"], [], "staff", [None], [7], ["a b"], 5])
 def test_groups_that_are_none(grouped, shows, groups):
     """An unknown group, none, or a name in place of a list is an error, no decision, no trial."""
     with pytest.raises(errors.GroupError):
