@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -371,3 +371,45 @@ def test_the_machines_boot():
             """Seconds."""
 
     assert boot_of(Plain()) == boot_of(SystemClock()) == SystemClock().boot() != ""
+
+
+# --- in a gate -----------------------------------------------------------------------------------------------------
+
+
+def test_attack_editing_what_the_store_remembers_of_the_clock(stored, clock, tmp_path):
+    """Whoever writes an earlier time into the file does not turn the gate's time back: the tally covers it."""
+    opened = stored()
+    clock.wait(3600)
+    opened.officer.requests()
+    opened.gate.close()
+    with closing(sqlite3.connect(tmp_path / "gate.db")) as file, file:
+        file.execute("UPDATE state SET clock = ?", (initial_clock(Machine()),))
+    with pytest.raises(errors.StoreTamperedError):
+        stored()
+
+
+def test_a_gate_tells_when_its_clock_became_suspect_and_when_it_was_believed_again(stored, clock):
+    """One entry of the audit log each, however many decisions were made meanwhile."""
+    opened = stored()
+    clock.moment -= timedelta(days=365)
+    for _ in range(3):
+        opened.officer.open_request("access", "alice", checked_by="in-person")
+    clock.moment += timedelta(days=365)
+    opened.officer.open_request("access", "alice", checked_by="in-person")
+    told = [entry for entry in opened.core.audit.entries() if entry.action.startswith("clock_")]
+    assert [(entry.action, entry.details["cause"]) for entry in told] == [
+        ("clock_suspect", "back"),
+        ("clock_trusted", None),
+    ]
+
+
+def test_a_gates_suspicion_outlives_a_restart_of_the_program(stored, clock):
+    """Closed and opened again in the same boot, it is as suspect as before, and says it once."""
+    opened = stored()
+    clock.moment += timedelta(days=3650)
+    opened.officer.open_request("access", "alice", checked_by="in-person")
+    opened.gate.close()
+    clock.wait(60)
+    opened = stored()
+    assert opened.gate.status().clock == "forward"
+    assert len(list(opened.core.audit.entries(action="clock_suspect"))) == 1
