@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -209,18 +210,10 @@ class Audit:
             AuditRetentionError: `before` is less than six months ago.
             AuditTamperedError: what would be removed is not as it was written. Removing it would hide that.
         """
-        if before > self._clock.now() - MINIMUM_AGE:
-            raise AuditRetentionError(
-                "audit entries are kept for six months at least", hint=f"purge what is {MINIMUM_AGE.days} days old"
-            )
+        self.check_age(before)
         if not self._checked:
             self.check()
-        # The last entry stays in any case: a chain needs an end.
-        kept = tx.execute("SELECT min(seq), max(seq) FROM audit WHERE time >= ?", milliseconds(before)).fetchone()[0]
-        last = tx.execute(_LAST).fetchone()
-        if last is None:
-            raise _tampered("the audit log is empty")
-        through = (last[0] if kept is None else kept) - 1
+        through = self._last_old(before)
         gone = self._purged[0]
         number, digest = gone, bytes.fromhex(self._purged[1])
         for row in tx.execute(f"SELECT {COLUMNS} FROM audit WHERE seq <= ? ORDER BY seq", through + 1):  # noqa: S608
@@ -238,6 +231,28 @@ class Audit:
         details: dict[str, Value] = {"entries": count, "through": number, "before": format_time(before)}
         self._append(tx, role, "audit_purged", None, details)
         return count
+
+    def check_age(self, before: datetime) -> None:
+        """Raise AuditRetentionError if what is older than `before` is too young to be purged."""
+        if before > self._clock.now() - MINIMUM_AGE:
+            raise AuditRetentionError(
+                "audit entries are kept for six months at least", hint=f"purge what is {MINIMUM_AGE.days} days old"
+            )
+
+    def count_old(self, before: datetime) -> int:
+        """How many entries `purge` would remove."""
+        return max(0, self._last_old(before) - int(self._db.read("SELECT min(seq) FROM audit")[0][0]) + 1)
+
+    def _last_old(self, before: datetime) -> int:
+        """Number of the last entry before the first one that is not older than that."""
+        kept, last = self._db.read(
+            "SELECT (SELECT seq FROM audit WHERE time >= ? ORDER BY seq LIMIT 1), (SELECT max(seq) FROM audit)",
+            milliseconds(before),
+        )[0]
+        if last is None:
+            raise _tampered("the audit log is empty")
+        # The last entry stays in any case: a chain needs an end.
+        return int(last if kept is None else kept) - 1
 
     def _add(
         self,
@@ -264,8 +279,8 @@ class Audit:
         """Have the head signed when this transaction is about to be committed; once, however many entries it adds."""
         if self._transaction is not tx:
             self._transaction = tx
+            tx.before_commit(functools.partial(self._sign, tx))
             tx.at_end(self._release)
-        self._sign(tx)
 
     def _release(self) -> None:
         self._transaction = self._purging = None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["AuditProblem", "AuditReport", "verify_audit"]
+__all__ = ["AuditProblem", "AuditReport", "read_statement", "verify_audit"]
 
 _TABLES = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('audit', 'audit_head', 'state')"
 MAX_PROBLEMS = 100  # told one by one; what goes beyond is counted
@@ -105,6 +105,21 @@ def verify_audit(
         return _Check(source.iterate, trust, earlier).run()
     with _open_copy(Path(source)) as connection:
         return _Check(connection.execute, trust, earlier).run()
+
+
+def read_statement(path: str | os.PathLike[str]) -> str:
+    """The signed head of a store's file or of a copy of it, not verified.
+
+    Raises:
+        StoreMissingError, StoreCorruptError: there is no store.
+        AuditTamperedError: it has no head.
+    """
+    with _open_copy(Path(path)) as connection:
+        rows = connection.execute("SELECT statement FROM audit_head").fetchall()
+    if len(rows) != 1:
+        raise AuditTamperedError("the audit log has no signed head", hint="`facegate audit verify` shows what is wrong")
+    statement: str = rows[0][0]
+    return statement
 
 
 class _Check:

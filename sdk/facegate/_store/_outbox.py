@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from facegate._decision import Decision, SignedDecision, verify_decision
 from facegate._sinks._sink import require_signed
-from facegate.errors import DecisionError, OutboxError, OutboxTamperedError, SinkError
+from facegate._store._files import drop_lock, take_lock
+from facegate.errors import DecisionError, GateInUseError, OutboxError, OutboxTamperedError, SinkError
 from facegate_edge._keys import TrustStore, VerifyKey
 
 if TYPE_CHECKING:
@@ -172,13 +173,11 @@ class Outbox:
         Raises:
             OutboxTamperedError: the next decision is not as the device signed it. It is not delivered, nor is one after
                 it: a receiver could not tell a skipped one from a withheld one.
-            OutboxError: another thread delivers.
+            OutboxError: another thread or process delivers.
         """
-        if not self._delivering.acquire(blocking=False):
-            raise OutboxError("the outbox is being delivered already", hint="one delivery at a time keeps the order")
-        try:
-            count = 0
-            error: SinkError | None = None
+        count = 0
+        error: SinkError | None = None
+        with self._alone():
             while (limit is None or count < limit) and not (stop is not None and stop.is_set()):
                 with self._lock:
                     row = self._db.read(_NEXT)
@@ -195,9 +194,7 @@ class Outbox:
                     break
                 self._mark(sequence)
                 count += 1
-            return DeliveryReport(count, self.waiting(), error)
-        finally:
-            self._delivering.release()
+        return DeliveryReport(count, self.waiting(), error)
 
     def get(self, decision_id: str) -> QueuedDecision | None:
         """The decision of an id, delivered or not; None if there is none, or none any more."""
@@ -253,6 +250,24 @@ class Outbox:
             How many.
         """
         return tx.execute(f"DELETE FROM {PURGEABLE}", _milliseconds(before)).rowcount  # noqa: S608 - a constant
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other deliveries out, of this process and of others: they would overtake each other."""
+        busy = OutboxError("the outbox is being delivered already", hint="one delivery at a time keeps the order")
+        if not self._delivering.acquire(blocking=False):
+            raise busy
+        lock = None
+        try:
+            if self._db.path is not None:
+                try:
+                    lock = take_lock(self._db.path.with_name(self._db.path.name + "-delivery"))
+                except GateInUseError:
+                    raise busy from None
+            yield
+        finally:
+            drop_lock(lock)
+            self._delivering.release()
 
     def _mark(self, sequence: int) -> None:
         now = _milliseconds(self._clock.now())

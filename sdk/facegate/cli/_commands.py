@@ -215,6 +215,31 @@ _settings = LazyGroup(
     },
 )
 
+_audit = LazyGroup(
+    name="audit",
+    short_help="What was done with a gate, and whether the record of it is whole.",
+    help="What was done with a gate, and whether the record of it is whole.",
+    path="audit.",
+    lazy={
+        "show": Lazy("Show entries of the audit log.", "facegate.cli._audit:show"),
+        "verify": Lazy("Check that nobody has changed the audit log.", "facegate.cli._audit:verify"),
+        "head": Lazy("Print the signed head of the audit log.", "facegate.cli._audit:head"),
+        "purge": Lazy("Remove old entries of the audit log.", "facegate.cli._audit:purge"),
+    },
+)
+
+_outbox = LazyGroup(
+    name="outbox",
+    short_help="Decisions that wait for delivery.",
+    help="Decisions that wait for delivery, and delivering them.",
+    path="outbox.",
+    lazy={
+        "status": Lazy("Tell how many decisions wait, and since when.", "facegate.cli._outbox:status"),
+        "list": Lazy("List the decisions that are kept.", "facegate.cli._outbox:list_"),
+        "deliver": Lazy("Deliver the decisions that wait.", "facegate.cli._outbox:deliver"),
+    },
+)
+
 root = LazyGroup(
     name="facegate",
     help="Decide on the device whether a face belongs to an enrolled person; only the signed decision leaves it.",
@@ -235,6 +260,8 @@ root = LazyGroup(
         "report": _report,
         "rights": _rights,
         "gate": _gate,
+        "audit": _audit,
+        "outbox": _outbox,
         "roles": _roles,
         "settings": _settings,
         "wipe": Lazy("Destroy a gate: its keys first, then everything.", "facegate.cli._wipe:wipe"),
