@@ -15,6 +15,7 @@ from facegate import SigningKey
 from facegate._administration import Administration
 from facegate.cli._output import Output
 from facegate.cli._progress import Bar
+from facegate_edge._keys import b64url_encode
 
 WORDS = "correct horse battery"
 
@@ -91,6 +92,19 @@ def test_the_sealing_key_is_rotated(run):
     for provider, code in (("nonsense", 4), ("environment:NONE", 4)):
         assert run("gate", "rotate-key", "--key", provider)[0] in (code, 3, 5)
     assert run("identify", run.picture("p.png", 10))[0] == 0
+
+
+def test_the_sealing_key_moves_to_a_credential_of_systemd(run, monkeypatch):
+    """As docs/operations.md says: a new secret in the service's credentials takes the place of the file."""
+    given = run.room / "given"
+    given.mkdir()
+    (given / "seal").write_text(b64url_encode(os.urandom(32)))
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(given))
+    assert run("gate", "rotate-key", "--key", "credential:seal")[0] == 0
+    assert not (run.folder / "seal.key").exists()
+    assert run("identify", run.picture("p.png", 10))[0] == 0
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    assert run("identify", run.picture("p.png", 10))[0] in (4, 5)
 
 
 def test_the_rotation_is_renewed(run):
