@@ -189,6 +189,7 @@ class GateCore:
         self._retention: Retention | None = None
         self._sweep_at = float("inf")
         self._refused = RateLimit(_MAX_REFUSED)
+        self._opened: dict[str, int] = {}  # row ids of the credentials that opened a role, by label
         self.rate = self._resume()
         self._sweep_at = float("-inf")  # not before: a dry run of the sweeper, right after opening, shows what is due
 
@@ -220,9 +221,11 @@ class GateCore:
         Raises:
             GateClosedError: see `check_open`.
             StoreError: it could not be written, and nothing has happened.
+            RoleError: the credential that opened the role was revoked since.
         """
         with self.reading():
             with self.store.db.transaction() as tx:
+                self._check_revoked(tx, label)
                 now = self.guard.check(tx)
                 if now.changed:
                     action = "clock_suspect" if now.suspect else "clock_trusted"
@@ -251,7 +254,16 @@ class GateCore:
                 raise RoleError(
                     f"this credential does not open the role {role}", hint="every role has a credential of its own"
                 )
+            rows = self.store.db.read("SELECT id FROM credential WHERE label = ?", label)
+            self._opened[label] = rows[0][0]
             return label
+
+    def _check_revoked(self, tx: Transaction, label: str) -> None:
+        opened = self._opened.get(label)
+        if opened is not None and tx.execute("SELECT 1 FROM credential WHERE id = ?", opened).fetchone() is None:
+            raise RoleError(
+                "the credential that opened this role was revoked", hint="open the role with one that is valid"
+            )
 
     # --- time, settings, people ----------------------------------------------------------------------------------
 

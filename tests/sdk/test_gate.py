@@ -72,6 +72,21 @@ def test_attack_trying_credentials_without_end(make_gate, clock):
     assert roles.recognizer is not None
 
 
+def test_what_a_revoked_credential_opened_is_closed(enrolled, shows):
+    """From the moment of its revocation nothing is done with it, also by a program that opened the role before."""
+    roles = enrolled()
+    recognizer, administrator = roles.recognizer, roles.administrator
+    assert recognizer.identify(shows(ALICE)).decision.outcome == "match"
+    administrator.revoke_credential("recognizer")
+    for call in (recognizer.identify, lambda frame: recognizer.verify("alice", frame), recognizer.candidates):
+        with pytest.raises(errors.RoleError, match="revoked"):
+            call(shows(ALICE))
+    with pytest.raises(errors.RoleError):
+        roles.gate.recognizer(roles.credentials["recognizer"])
+    fresh = administrator.add_credential("recognizer", "recognizer")
+    assert roles.gate.recognizer(fresh).identify(shows(ALICE)).decision.sequence == 2
+
+
 def test_a_role_says_in_the_log_whose_credential_it_was(make_gate, shows):
     """Each decision is in the audit log with role, label, kind, outcome and reasons, and with nothing of the face."""
     roles = make_gate()
