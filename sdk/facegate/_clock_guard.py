@@ -6,8 +6,8 @@ since the machine was started. So the guard keeps, in the store, the latest time
 which boot (the anchor), and compares:
 
     in the same boot       anchor + seconds since then, at most 5 minutes less, at most 1 hour more
-    after a start          the latest time + seconds since the start, at most 5 minutes less, at most `max_gap` more:
-                           how long a device was off cannot be known
+    after a start          the latest time, at most 5 minutes less, at most `max_gap` and the seconds since the start
+                           more: how long a device was off cannot be known
     once in each boot      a clock that is behind may be set right by the network after the start, up to the same limit
 
 What does not fit makes the time suspect. The guard then goes on counting seconds from what it believed last: that is
@@ -166,7 +166,7 @@ class ClockGuard:
     def _judge(self, wall: int, boot: str, up: int) -> _State:
         state = self._state
         if boot != state.boot:
-            state = self._started(state, boot, up)
+            state = self._started(state, wall, boot, up)
         passed = max(0, up - state.up)
         expected = state.anchor + passed
         slack = round(passed * _GAIN)
@@ -178,10 +178,11 @@ class ClockGuard:
             state = dataclasses.replace(state, up=up, anchor=wall, limit=None)
         return dataclasses.replace(state, latest=max(state.latest, wall), cause="")
 
-    def _started(self, state: _State, boot: str, up: int) -> _State:
-        """The anchor after a start. The store's latest time was before it, so at least `up` has passed since."""
-        gap = round(self.max_gap_days * 86_400_000)
-        return _State(state.latest + up, boot, up, state.latest + up, state.latest + gap, state.cause)
+    def _started(self, state: _State, wall: int, boot: str, up: int) -> _State:
+        """The anchor after a start, or on another machine, which may have been running long before."""
+        limit = state.latest + round(self.max_gap_days * 86_400_000)
+        anchor = wall if state.latest < wall <= limit + up else state.latest
+        return _State(state.latest, boot, up, anchor, limit, state.cause)
 
     def _worth_writing(self) -> bool:
         old, new = self._stored, self._state

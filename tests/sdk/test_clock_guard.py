@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
@@ -181,8 +182,17 @@ def test_a_start_after_the_machine_was_off(db, machine, wall, cause):
     machine.restart(wall=wall)
     told = check(db, ClockGuard(db, machine))
     assert told.cause == cause
-    # What is believed at the least: the latest time, and the 20 seconds since the start.
-    assert told.time == (START + timedelta(seconds=20) if cause else max(wall, START + timedelta(seconds=20)))
+    assert told.time == (START if cause else wall)
+    machine.wait(HOUR)
+    assert check(db, ClockGuard(db, machine)).time == (START if cause else wall) + HOUR
+
+
+def test_a_gate_that_moved_to_a_machine_that_has_been_running_for_long(db, machine):
+    """A restored backup, a card in another device: its seconds since the start say nothing about the gate."""
+    check(db, ClockGuard(db, machine))
+    machine.restart(wall=START + HOUR, up=30 * 86_400)
+    assert check(db, ClockGuard(db, machine)).cause == ""
+    assert check(db, ClockGuard(db, machine)).time == START + HOUR
 
 
 def test_the_gap_is_a_setting(db, machine):
@@ -204,6 +214,16 @@ def test_a_machine_without_a_battery_is_believed_once_the_network_has_set_its_cl
     machine.wall = START + 9 * HOUR
     told = check(db, guard)
     assert (told.time, told.suspect, told.changed) == (machine.wall, False, wrong != START)
+
+
+def test_a_gate_that_is_opened_long_after_the_start_may_still_be_set_right(db, machine):
+    """The hours before its opening are no jump: the network's correction comes after them."""
+    check(db, ClockGuard(db, machine))
+    machine.restart(wall=START + 5 * HOUR, up=5 * 3600)
+    guard = ClockGuard(db, machine)
+    assert check(db, guard).time == START + 5 * HOUR
+    machine.wall = START + 20 * HOUR
+    assert not check(db, guard).suspect
 
 
 def test_attack_a_clock_that_is_set_right_twice_after_one_start(db, machine):
@@ -371,6 +391,54 @@ def test_the_machines_boot():
             """Seconds."""
 
     assert boot_of(Plain()) == boot_of(SystemClock()) == SystemClock().boot() != ""
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_the_clock_does_time_goes_forward_and_not_too_far(db, machine, seed):
+    """Never back but by the minute that is not written at once; an hour ahead at most, and 45 days for each start."""
+    rng = random.Random(seed)  # noqa: S311 - no secret
+    guard = ClockGuard(db, machine)
+    last, passed, starts = check(db, guard).time, timedelta(0), 0
+    for _ in range(200):
+        step = timedelta(seconds=rng.randrange(rng.choice([60, 3600, 86_400])))
+        machine.wait(step)
+        passed += step
+        machine.wall += rng.choice([timedelta(0), MINUTE, -MINUTE, 50 * MINUTE, -HOUR, DAY, 30 * DAY, YEAR, -YEAR])
+        if rng.random() < 0.1:
+            guard = ClockGuard(db, machine)
+        if rng.random() < 0.02:
+            starts += 1
+            machine.restart(wall=machine.wall)
+            passed += timedelta(seconds=20)
+            guard = ClockGuard(db, machine)
+        told = check(db, guard)
+        assert told.time >= last - MINUTE
+        allowed = (START + passed + (starts + 1) * HOUR + starts * 45 * DAY) + 0.001 * passed
+        assert told.time <= allowed
+        last = max(last, told.time)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_clock_that_is_right_is_never_suspect(db, machine, seed):
+    """Starts after up to 45 days, new processes, clocks that are wrong until the network sets them: all fits."""
+    rng = random.Random(seed)  # noqa: S311 - no secret
+    true = START
+    guard = ClockGuard(db, machine)
+    for _ in range(100):
+        step = timedelta(seconds=rng.randrange(rng.choice([60, 3600, 864_000])))
+        machine.wait(step)
+        true += step
+        check(db, guard)
+        if rng.random() < 0.3:
+            off = timedelta(seconds=rng.randrange(44 * 86_400))
+            true += off + timedelta(seconds=20)
+            found = rng.choice([true, true - off, datetime(1970, 1, 1, tzinfo=timezone.utc)])
+            machine.restart(wall=found)
+            guard = ClockGuard(db, machine)
+            check(db, guard)
+            machine.wall = true  # the network has set it
+        told = check(db, guard)
+        assert (told.time, told.suspect) == (true, False)
 
 
 # --- in a gate -----------------------------------------------------------------------------------------------------
