@@ -361,6 +361,21 @@ def test_the_known_answer_of_rfc_8037():
     assert _jws.sign_parts(vector["header"].encode(), vector["payload"].encode(), key) == vector["jws"]
 
 
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "decision.json").read_text())
+
+
+@pytest.mark.parametrize("vector", VECTORS["decisions"], ids=lambda vector: vector["comment"])
+def test_known_decisions(vector):
+    """Known decisions are spelled and signed bit for bit, for receivers in other languages: each kind of them."""
+    key = SigningKey.from_seed(b64url_decode(VECTORS["seed"]))
+    assert b64url_encode(key.verify_key.raw) == VECTORS["public"]
+    made = Decision.from_json(vector["json"])
+    assert made.to_json() == vector["json"]
+    assert sign_decision(made, key) == vector["jws"]
+    assert verify_decision(vector["jws"], key.verify_key) == made
+    VALIDATOR.validate(json.loads(vector["json"]))
+
+
 def test_a_signed_decision_is_verified():
     """With one key, several keys or a trust store, in any number of other keys."""
     made = decision()
