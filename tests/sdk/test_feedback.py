@@ -112,6 +112,20 @@ def test_a_picture_is_in_the_file_only_if_the_operator_attaches_one(roles, wrong
     assert "attachment" not in kept
 
 
+def test_an_attached_picture_is_upright(roles, wrong, tmp_path, device_key):
+    """How its file says that it is to be turned is done to the pixels, because that is left out too."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it clockwise
+    pixels = np.zeros((4, 8), np.uint8)
+    pixels[0, 0] = 255
+    Image.fromarray(pixels).save(tmp_path / "shot.png", exif=exif)
+    report = roles.reviewer.report("missed_spoof", [wrong.id], conditions={"attack": "print"})
+    path = roles.reviewer.export_report(report.number, tmp_path / "p.zip", attachment=tmp_path / "shot.png")
+    attached = np.asarray(Image.open(io.BytesIO(verify_archive(path, device_key)["attachment.png"])))
+    assert attached.shape == (8, 4)
+    assert attached[0, 3] == 255
+
+
 def test_an_attachment_that_is_no_picture(roles, wrong, tmp_path):
     """It is refused, and no file is written."""
     (tmp_path / "note.txt").write_text("a note")
