@@ -120,7 +120,7 @@ class Models:
 
     def __init__(self, length: int) -> None:
         self.space, self.template_length, self.has_liveness = SPACE, length, False
-        self._rows = directions(np.random.default_rng(7), 4096, length)
+        self._rows = directions(np.random.default_rng(7), 256, length)
         self._next = 0
 
     def detect(self, frame: Frame) -> tuple[Face, ...]:  # noqa: ARG002

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hmac
+import os
 import sqlite3
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +19,6 @@ from facegate._store._transaction import CLEANING, PROTECTED_ROWS, Transaction
 from facegate.errors import StoreError, StoreTamperedError, StoreVersionError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Generator, Iterator
 
     from facegate._store._tally import Tally
@@ -44,6 +46,7 @@ _READ_STATE = (
     "(SELECT statement FROM audit_head WHERE id = 1) FROM state WHERE id = 1"
 )
 _SUFFIXES = ("", "-wal", "-shm")
+_OPEN: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
 class Database:
@@ -61,6 +64,7 @@ class Database:
         self.path = path
         self.checkpoint_due = False  # a checkpoint was asked for and could not be done yet
         self._unclean = False  # a cleaning was begun and not finished
+        _OPEN.add(self)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Database:
@@ -319,6 +323,22 @@ class Database:
 
     def __repr__(self) -> str:
         return f"Database({'in memory' if self.path is None else str(self.path)!r})"
+
+
+def _forget_in_child() -> None:
+    """In a forked child a connection must neither be used nor closed: it would take the parent's locks and log along.
+
+    See "How To Corrupt An SQLite Database File", section 2.6.
+    """
+    for database in list(_OPEN):
+        connection, database._connection = database._connection, None  # noqa: SLF001 - ours
+        if connection is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # never deallocated, not even when the child ends
+        drop_lock(database._lock)  # noqa: SLF001 - the parent's stays; the child would hold it beyond the parent's end
+        database._lock = None  # noqa: SLF001
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
 
 
 def remove_files(path: Path) -> None:

@@ -609,3 +609,70 @@ def test_a_store_in_memory_is_one_as_well(database):
     database.check()
     assert database.checkpoint()
     assert repr(database) == "Database('in memory')"
+
+
+def test_a_writer_beside_the_gate_changes_what_is_not_protected(db, path):
+    """Such as a process that delivers decisions: it takes no lock, and the gate's tally stays right."""
+    with contextlib.closing(Database.open(path, shared=True)) as beside:
+        with beside.transaction() as tx:
+            tx.insert("report", number="1", kind="a", time=1, content="{}")
+        with pytest.raises(StoreError, match="key"), beside.transaction() as tx:
+            tx.insert("person", reference="carl", **PERSON)
+    with db.transaction() as tx:
+        tx.insert("person", reference="dora", **PERSON)
+    reopened(db, path).close()
+
+
+def test_an_older_audit_log_that_was_put_back_is_noticed(db, path):
+    """With the head that it had then: the tally's mark covers the head of now."""
+    for head in ("one", "two"):
+        with db.transaction() as tx:
+            tx.execute("INSERT OR REPLACE INTO audit_head (id, statement) VALUES (1, ?)", head)
+    db.close()
+    with outsider(path) as connection:
+        connection.execute("UPDATE audit_head SET statement = 'one'")
+    with pytest.raises(StoreTamperedError):
+        reopened(db, path)
+
+
+FORK = """
+import os, sys
+from facegate._store._database import Database
+from facegate.errors import GateInUseError, StoreError
+path = sys.argv[1]
+db = Database.open(path)
+with db.transaction() as tx:
+    tx.insert("report", number="1", kind="a", time=1, content="{}")
+child = os.fork()
+if child == 0:
+    try: db.read("SELECT 1")
+    except StoreError: pass
+    else: os._exit(3)
+    try: Database.open(path)
+    except GateInUseError: sys.exit(0)  # an end as usual: what is left is deallocated
+    os._exit(4)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert os.path.getsize(path + "-wal") > 0
+with db.transaction() as tx:
+    tx.insert("report", number="2", kind="a", time=1, content="{}")
+read, write = os.pipe()
+child = os.fork()
+if child == 0:
+    os.close(write)
+    os.read(read, 1)
+    sys.exit(0)
+db.close()
+db = Database.open(path)  # the child that is still there keeps nobody out
+assert db.read("SELECT count(*) FROM report") == [(2,)]
+db.check()
+os.close(write)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_a_forked_child_leaves_the_store_alone(db, path):
+    """It can neither use nor close it, and does not hold the gate when its parent lets it go."""
+    db.close()
+    child = [sys.executable, "-c", FORK, str(path)]
+    done = subprocess.run(child, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+    assert done.returncode == 0, done.stderr

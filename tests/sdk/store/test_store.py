@@ -8,6 +8,7 @@ import sqlite3
 import numpy as np
 import pytest
 
+from facegate._store._database import Database
 from facegate._store._key_providers import FileKey, new_secret
 from facegate._store._store import FILE, Store
 from facegate.errors import (
@@ -697,3 +698,27 @@ def test_a_rotation_of_the_key_survives_a_power_loss(
     assert sorted(p.name for p in folder.path.iterdir() if "key" in p.name or "seal" in p.name) == [left]
     last = FileKey(folder.path / left, name=f"file:{left}")
     assert found(folder.reopen(key=last), anna) == ["anna"]
+
+
+# ---------------------------------------------------------------- what a power loss left behind
+
+
+def test_an_erasure_is_finished_by_the_next_opening(folder, store, template, enroll, monkeypatch):
+    """The power went after the commit, before the file was cleaned: what was erased is in it until then."""
+    people = [enroll(store, f"p{i}", template()) for i in range(50)]
+    store.db.checkpoint()
+    sealed = store.db.read("SELECT sealed FROM face WHERE person = ?", people[20])[0][0]
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "clean", lambda *_: False)
+        patch.setattr(Database, "close", lambda *_: None)
+        with store.db.transaction() as tx:
+            store.erase_person(tx, people[20])
+        files = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    assert any(sealed in content for content in files.values())
+    folder.close()
+    for name, content in files.items():  # as the disk was then
+        (folder.path / name).write_bytes(content)
+    opened = folder.open()
+    assert opened.person("p20") is None
+    content = b"".join(path.read_bytes() for path in folder.path.iterdir())
+    assert not any(sealed[i : i + 16] in content for i in range(0, len(sealed) - 15, 16))
