@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA_VERSION", "audit_entries_about", "describe_processing", "person_record"]
 
 SCHEMA_VERSION = 1
+_OF_OTHERS = ("duplicate_of",)  # references of other people: GDPR Art. 15(4)
 
 
 def person_record(gate: GateCore, reference: str, now: TrustedTime) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def person_record(gate: GateCore, reference: str, now: TrustedTime) -> dict[str,
                 "time": format_time(entry.time),
                 "role": entry.role,
                 "action": entry.action,
-                "details": dict(entry.details),
+                "details": {name: value for name, value in entry.details.items() if name not in _OF_OTHERS},
             }
             for entry in entries
         ],
