@@ -58,14 +58,15 @@ def _full() -> StoreFullError:
 def _read_only() -> StoreWriteError:
     return StoreWriteError(
         "the store is read-only; nothing was written",
-        hint="look at the permissions of the gate's folder, and whether the file system is mounted read-only",
+        hint="look at the permissions of the gate's folder, whether the file system is mounted read-only, and whether "
+        "there is room on it",
     )
 
 
 def _io() -> StoreWriteError:
     return StoreWriteError(
         "the store cannot be read or written (I/O error); nothing was written",
-        hint="look at the system's log: the medium may be failing",
+        hint="see whether there is room on the disk, and look at the system's log: the medium may be failing",
     )
 
 
