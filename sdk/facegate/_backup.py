@@ -9,8 +9,7 @@ exists for this backup alone and is in it: the device's own sealing secret stays
 does not hold it.
 
 Entries, in this order: the folder's files (`FILES`, trust/KEYID.pub), `seal` (the backup's secret, 32 bytes),
-`contents.json`, and `table/NAME` for each of `TABLES`: a line with the names of the columns, then a line for each row;
-bytes are {"b": base64url}.
+`contents.json`, and `table/NAME` for each of `TABLES` (see `_backup_rows`).
 """
 
 from __future__ import annotations
@@ -23,16 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facegate._backup_rows import SEQUENCES, TABLES, table_lines
 from facegate._backup_stream import BackupWriter
 from facegate._decision import format_time
 from facegate._files import sync_folder
 from facegate._gate_folder import BUNDLE, DECLARATION, GATE, KEY, POLICY, PUBLIC, TRUST
 from facegate._store._key_providers import new_secret
-from facegate._store._renewal import rotation_place
 from facegate._store._schema import VERSION as SCHEMA
 from facegate._store._sealing import Sealer
 from facegate.errors import BackupError, BackupWriteError
-from facegate_edge._keys import b64url_encode
 from facegate_edge._version import VERSION
 
 if TYPE_CHECKING:
@@ -40,21 +38,11 @@ if TYPE_CHECKING:
 
     from facegate._core import GateCore, Work
     from facegate._recovery import Recipient
-    from facegate._store._sealing import Owner
-    from facegate._store._store import Store
 
-__all__ = ["FILES", "OWNERS", "SEQUENCES", "TABLES", "BackupInfo", "make_backup", "rewrap"]
+__all__ = ["FILES", "BackupInfo", "make_backup"]
 
 FILES = (GATE, POLICY, DECLARATION, KEY, PUBLIC, BUNDLE)
-# Every table of the schema, a row's owner before it.
-TABLES = (
-    *("state", "rotation", "person", "face_list", "face", "consent", "people_group", "membership", "credential"),
-    *("setting", "request", "lockout", "audit", "audit_head", "decision", "report"),
-)
-OWNERS: dict[str, Owner] = {"person": "person", "face_list": "list"}
-SEQUENCES = "sqlite_sequence"  # the last id of each table: none is ever used again, also after a restore
 _BLOCK = 256 * 1024
-_ROWS = 512  # lines that are given at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +167,7 @@ def _write(
             progress(min(done, total), total)
 
     for table in (*TABLES, SEQUENCES):
-        writer.entry(f"table/{table}", _lines(store, table, sealer, tell))
+        writer.entry(f"table/{table}", table_lines(store, table, sealer, tell))
     writer.finish()
     return BackupInfo(
         id=writer.header.id,
@@ -192,46 +180,6 @@ def _write(
         people=counts["person"],
         decisions=counts["decision"],
     )
-
-
-def _lines(store: Store, table: str, sealer: Sealer, tell: Callable[[int], object]) -> Iterator[bytes]:
-    """A table as JSON lines."""
-    columns = [name for (name,) in store.db.read("SELECT name FROM pragma_table_info(?)", table)]
-    columns = columns or ["name", "seq"]  # SQLite's own table has no such information before its first row
-    yield json.dumps(columns).encode("ascii") + b"\n"
-    lines: list[str] = []
-    for row in store.db.iterate(f"SELECT {', '.join(columns)} FROM {table}"):  # noqa: S608 - the schema's names
-        values = rewrap(table, dict(zip(columns, row, strict=True)), store.sealer, sealer)
-        lines.append(json.dumps([_spelled(value) for value in values.values()], ensure_ascii=True))
-        if len(lines) == _ROWS:
-            yield ("\n".join(lines) + "\n").encode("ascii")
-            tell(len(lines))
-            lines.clear()
-    if lines:
-        yield ("\n".join(lines) + "\n").encode("ascii")
-    tell(len(lines))
-
-
-def rewrap(table: str, row: dict[str, Any], old: Sealer, new: Sealer) -> dict[str, Any]:
-    """A row with what the old secret locks locked with the new one, in the form that its table has.
-
-    Raises:
-        SealError: something in it does not open.
-    """
-    if table in OWNERS and row["wrapped_key"]:  # those of lapsed people are empty
-        kind, number = OWNERS[table], row["id"]
-        return row | {"wrapped_key": new.wrap(old.unwrap(row["wrapped_key"], kind, number), kind, number)}
-    if table == "rotation":
-        place = rotation_place(row["id"])
-        return row | {"sealed": new.seal(old.unseal(row["sealed"], place), place)}
-    if table == "state":
-        # The tally is of the old secret; rows are tallied anew with the one that they get.
-        return row | {"key_id": new.key_id, "key_check": new.key_check(), "tally": b""}
-    return row
-
-
-def _spelled(value: Any) -> Any:
-    return {"b": b64url_encode(value)} if isinstance(value, bytes) else value
 
 
 def _file(path: Path) -> Iterator[bytes]:

@@ -52,6 +52,7 @@ _MAX_PIECE = 1024 * 1024
 _SIGNATURE = 64
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,80}(/[a-z0-9][a-z0-9._-]{0,80})?", re.ASCII)
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 _COPY = "use another copy of the backup"
 
 
@@ -311,7 +312,8 @@ def _parse_header(head: bytes) -> BackupHeader:
         named = isinstance(header.recipient, dict) and header.recipient.get("kind") in ("recovery_key", "passphrase")
         if not texts or not named or header.format != FORMAT:
             raise ValueError  # noqa: TRY301 - all that can be wrong here has one answer
-        if _ID.fullmatch(header.id) is None or not is_reference(header.device):
+        forms = _ID.fullmatch(header.id) is not None and _TIME.fullmatch(header.created) is not None
+        if not forms or not is_reference(header.device):
             raise ValueError  # noqa: TRY301
         _ = header.maker
     except (ValueError, TypeError, RecursionError):

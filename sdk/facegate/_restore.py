@@ -11,13 +11,15 @@ And people may have been erased later: their erasure certificates, given to `res
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from facegate._backup import FILES, SEQUENCES, TABLES, rewrap
+from facegate._backup import FILES
+from facegate._backup_rows import SEQUENCES, TABLES, parse_row, read_value, rewrap, split_lines
 from facegate._backup_stream import BackupReader
 from facegate._certificate import verify_certificate
 from facegate._clock import SystemClock
@@ -32,7 +34,7 @@ from facegate._store._sealing import Sealer
 from facegate._store._store import FILE, Store
 from facegate.errors import AuditTamperedError, BackupFormatError, BackupTamperedError, FacegateError, GateWriteError
 from facegate_edge._bundle import open_bundle
-from facegate_edge._keys import SigningKey, TrustStore, b64url_decode
+from facegate_edge._keys import SigningKey, TrustStore
 
 if TYPE_CHECKING:
     import os
@@ -52,7 +54,6 @@ __all__ = ["RestoreInfo", "restore_backup"]
 
 _MAX_FILE = 64 * 1024
 _MAX_BUNDLE = 2 * 1024**3
-_MAX_LINE = 4 * 1024 * 1024
 _GAP = 10_000_000  # decisions: at least so many numbers are left out; and one for each millisecond since the backup
 _COPY = "use another copy of the backup"
 _T = TypeVar("_T")
@@ -237,17 +238,17 @@ class _Restored:
         return stack.enter_context(self._db.transaction())
 
     def _table(self, tx: Transaction, table: str, pieces: Iterable[bytes]) -> None:
-        lines = _lines(pieces)
-        columns: list[str] = _parsed(next(lines, b""))
+        lines = split_lines(pieces)
+        columns: list[str] = parse_row(next(lines, b""))
         if table != SEQUENCES:
             known = {name for (name,) in tx.execute("SELECT name FROM pragma_table_info(?)", table)}
             if not all(isinstance(name, str) and name in known for name in columns):
                 raise BackupFormatError("the backup holds a column that no table has", hint=_COPY)
         for number, line in enumerate(lines, 1):
-            row: list[Any] = _parsed(line)
+            row: list[Any] = parse_row(line)
             if len(row) != len(columns):
                 raise BackupFormatError("the backup holds a row that is not whole", hint=_COPY)
-            values = {name: _unspelled(value) for name, value in zip(columns, row, strict=True)}
+            values = {name: read_value(value) for name, value in zip(columns, row, strict=True)}
             if table == SEQUENCES:
                 tx.execute("DELETE FROM sqlite_sequence WHERE name = ?", values.get("name"))
                 tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", *map(values.get, ("name", "seq")))
@@ -297,9 +298,9 @@ class _Restored:
         info = read_info(self._folder)
         write_info(self._folder, replace(info, key=key))
         _need(self._db).close()  # what follows opens the store as a gate does
-        erasures = [verify_certificate(jws, device.verify_key) for jws in certificates]
+        erasures = [(verify_certificate(jws, device.verify_key), jws) for jws in certificates]
         # Somebody may have been erased, enrolled again and backed up. Where the clock was not believed, rather erase.
-        later = [c for c in erasures if c.clock_suspect or c.time >= self._header.created]
+        later = [(c, jws) for c, jws in erasures if c.clock_suspect or c.time >= self._header.created]
         with open_bundle(self._folder / BUNDLE, trust=TrustStore.load(self._folder / TRUST)) as bundle:
             templates = template_kind(bundle)
         space, length = templates.template_space, templates.template_length
@@ -313,7 +314,11 @@ class _Restored:
                     "the audit log in the backup is not whole: it was changed before the backup was made",
                     hint="restore an older backup, and find out who could write to that device",
                 )
-            people = [person for person in store.people() if any(c.is_about(person.reference) for c in later)]
+            people = [
+                (person, *found)
+                for person in store.people()
+                if (found := next((each for each in later if each[0].is_about(person.reference)), None)) is not None
+            ]
             sequence = self._sequence(store)
             with store.db.transaction() as tx:
                 tx.execute("UPDATE state SET sequence = ? WHERE id = 1", sequence)
@@ -323,10 +328,19 @@ class _Restored:
                     "sequence": sequence,
                 }
                 audit.append(tx, role="administrator", action="restored", details=details)
-                for person in people:
+                for person, certificate, jws in people:
                     store.erase_person(tx, person.id)
-                    said = {"reason": "restore"}
-                    audit.append(tx, role="administrator", action="erase", reference=person.reference, details=said)
+                    said: dict[str, str | int | bool | None] = {
+                        "reason": certificate.reason,
+                        "faces": certificate.faces,
+                        "consents": certificate.consents,
+                        "groups": certificate.groups,
+                        "certificate": hashlib.sha256(jws.encode("ascii")).hexdigest(),
+                        "backup": self._header.id,
+                    }
+                    audit.append(
+                        tx, role="administrator", action="person_erased", reference=person.reference, details=said
+                    )
             ((enrolled,),) = store.db.read("SELECT count(*) FROM person")
             ((decisions,),) = store.db.read("SELECT count(*) FROM decision")
             store.db.checkpoint()
@@ -338,7 +352,7 @@ class _Restored:
             folder=folder,
             people=enrolled,
             decisions=decisions,
-            erased_again=tuple(person.reference for person in people),
+            erased_again=tuple(person.reference for person, _, _ in people),
             sequence=sequence,
             dry_run=dry_run,
         )
@@ -386,34 +400,3 @@ def _counted(pieces: Iterable[bytes], limit: int) -> Iterator[bytes]:
         if limit < 0:
             raise BackupFormatError("the backup holds a file that is far too large", hint=_COPY)
         yield piece
-
-
-def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines of an entry; pieces end anywhere."""
-    rest = b""
-    for piece in pieces:
-        *whole, rest = (rest + piece).split(b"\n")
-        yield from whole
-        if len(rest) > _MAX_LINE:
-            raise BackupFormatError("the backup holds a row that is far too large", hint=_COPY)
-    if rest:
-        yield rest
-
-
-def _parsed(line: bytes) -> list[Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        row = None
-    if not isinstance(row, list):
-        raise BackupFormatError("the backup holds a row that is none", hint=_COPY)
-    return row
-
-
-def _unspelled(value: Any) -> Any:
-    if isinstance(value, dict):
-        try:
-            return b64url_decode(value["b"])
-        except (KeyError, ValueError, AttributeError, TypeError):
-            raise BackupFormatError("the backup holds a value that no row has", hint=_COPY) from None
-    return value

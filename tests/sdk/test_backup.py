@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from facegate import Policy, SigningKey, open_gate
-from facegate._backup import OWNERS, SEQUENCES, TABLES
+from facegate._backup_rows import OWNERS, SEQUENCES, TABLES
 from facegate._backup_stream import BackupReader, BackupWriter
 from facegate._recovery import Passphrase, RecoveryKey
 from facegate._restore import restore_backup
@@ -325,8 +325,9 @@ def test_certificates_erase_again_who_was_erased_after_the_backup(peopled, tmp_p
     with peopled.open(tmp_path / "again") as roles:
         assert roles.people() == ("bob",)
         assert roles.recognizer.identify(shows(1)).decision.outcome == "no_match"
-        (entry,) = roles.core.audit.entries(action="erase")
-        assert (entry.reference, entry.details["reason"]) == ("alice", "restore")
+        (entry,) = roles.core.audit.entries(action="person_erased")
+        assert (entry.reference, entry.details["backup"]) == ("alice", info.backup)
+        assert roles.officer.certify_again("alice").certificate.is_about("alice")
 
 
 def test_a_certificate_from_before_the_backup_erases_nobody(peopled, tmp_path, clock, shows, consent):

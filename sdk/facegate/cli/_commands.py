@@ -146,6 +146,7 @@ _rights = LazyGroup(
         "close-account": Lazy(
             "Give a person their data, erase them, close their requests.", "facegate.cli._rights:close_account"
         ),
+        "certify": Lazy("Give the certificate of an erasure once more.", "facegate.cli._rights:certify"),
         "certificate": Lazy("Check an erasure certificate.", "facegate.cli._rights:certificate"),
     },
 )

@@ -297,6 +297,18 @@ def close_account(
     _erase(output, folder, reference, "close_account", basis, target, yes=yes, export_to=export_to)
 
 
+@click.command(short_help="Give the certificate of an erasure once more.")
+@gate_option
+@click.argument("reference")
+@_certificate_option
+@click.pass_obj
+def certify(output: Output, folder: Path, reference: str, target: Path | None) -> None:
+    """Make another certificate of a person's erasure, if the first one was lost. Role: privacy officer."""
+    with as_officer(folder) as officer:
+        signed = officer.certify_again(reference)
+    _give(output, reference, signed, target)
+
+
 @click.command(short_help="Check an erasure certificate.")
 @click.argument("certificate", metavar="JWS|FILE|-")
 @click.option(
@@ -332,20 +344,23 @@ def _erase(
     more = {} if how != "close_account" else {"export_to": export_to}
     with as_officer(folder) as officer:
         signed: SignedCertificate = getattr(officer, how)(reference, **basis, **more)
+    _give(output, reference, signed, target)
+
+
+def _give(output: Output, reference: str, signed: SignedCertificate, target: Path | None) -> None:
+    """Write the certificate to a new file, or print it."""
     data = {"reference": reference, "certificate": signed.certificate.to_dict(), "jws": signed.jws}
-    if target is not None:
-        try:
-            write_new(target, [signed.jws.encode("ascii") + b"\n"], 0o600)
-        except OSError as error:
-            # The person is erased, and their certificate exists once: it must not be lost with the disk's room.
-            output.progress(f"{target} cannot be written: {error.strerror}; the certificate:\n{signed.jws}")
-            raise ExportError(
-                f"{reference} is erased, but the certificate could not be written to {target}",
-                hint="keep the text that was printed: it is the person's certificate",
-            ) from error
-        output.emit(data | {"file": str(target)}, f"erased {reference}; the certificate is in {target}")
+    if target is None:
+        output.emit(data, f"{reference} is erased; the certificate, for them to keep:\n{signed.jws}")
         return
-    output.emit(data, f"erased {reference}; the certificate, for them to keep:\n{signed.jws}")
+    try:
+        write_new(target, [signed.jws.encode("ascii") + b"\n"], 0o600)
+    except OSError as error:
+        raise ExportError(
+            f"{reference} is erased, but the certificate cannot be written to {target}: {error.strerror}",
+            hint="`facegate rights certify` gives it once more",
+        ) from error
+    output.emit(data | {"file": str(target)}, f"{reference} is erased; the certificate is in {target}")
 
 
 def _read(given: str) -> str:
