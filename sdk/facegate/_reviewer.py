@@ -12,7 +12,7 @@ from facegate._core import Finding
 from facegate._decision import is_reference
 from facegate._feedback import add_report, build_report, find_report, load_attachment, reports_of
 from facegate._rights._archive import whole_or_not, write_archive
-from facegate._rights._explanation import about, explain_decision, find_decision
+from facegate._rights._explanation import about, explain_decision, find_decision, person_today
 from facegate.errors import ReviewError
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class QueuedReview:
 
     Attributes:
         decision: the gate's; its outcome is "review" and its reasons say why.
-        about: the reference of the person whom the face resembled; the decision itself names nobody. None if not known.
+        about: the enrolled person whom the face resembles; the decision itself names nobody. None if they are not enrolled
+            any more.
         waiting: for how long.
     """
 
@@ -206,13 +207,14 @@ class Reviewer:
         return person.reference
 
     def _people(self, decision_ids: list[str]) -> dict[str, str]:
-        """Whom decisions are about, by the audit log; in one pass over it."""
+        """Whom decisions are about, as they are called today; in one pass over the audit log."""
         if not decision_ids:
             return {}
         marks = ",".join("?" * len(decision_ids))
         rows = self._gate.store.db.read(
-            "SELECT json_extract(details, '$.decision') AS decision, reference FROM audit"  # noqa: S608 - marks only
+            "SELECT json_extract(details, '$.decision') AS decision, reference, seq, time FROM audit"  # noqa: S608 - marks
             f" WHERE action = 'decision' AND reference IS NOT NULL AND decision IN ({marks})",
             *decision_ids,
         )
-        return dict(rows)
+        today = {decision: person_today(self._gate, reference, seq, time) for decision, reference, seq, time in rows}
+        return {decision: person.reference for decision, person in today.items() if person is not None}

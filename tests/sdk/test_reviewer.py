@@ -178,6 +178,7 @@ def test_attack_a_reference_that_was_given_to_somebody_else(roles, shows, consen
     roles.officer.erase("alice", **CHECKED)
     clock.wait(60)
     roles.enroller.enroll("alice", [shows(3)], consent)
+    assert [waiting.about for waiting in roles.reviewer.queue()] == [None]
     with pytest.raises(errors.ReviewError):
         roles.reviewer.verdict(left_open.id, "match", reviewer="guard-7")
     assert (
@@ -190,4 +191,5 @@ def test_a_verdict_about_somebody_whose_reference_was_corrected(roles, left_open
     clock.wait(60)
     roles.officer.correct("alice", new_reference="p-1", **CHECKED)
     roles.officer.correct("p-1", new_reference="p-2", **CHECKED)
+    assert [waiting.about for waiting in roles.reviewer.queue()] == ["p-2"]
     assert roles.reviewer.verdict(left_open.id, "match", reviewer="guard-7").decision.subject == "p-2"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from facegate._store._store import PersonRow
     from facegate_edge._manifest import ModelInfo
 
-__all__ = ["MEANINGS", "OUTCOMES", "About", "about", "explain_decision", "find_decision"]
+__all__ = ["MEANINGS", "OUTCOMES", "About", "about", "explain_decision", "find_decision", "person_today"]
 
 OUTCOMES = {
     "match": "the face is similar enough to that of the enrolled person",
@@ -82,10 +82,10 @@ def about(gate: GateCore, decision: Decision) -> About | None:
     if not rows:
         return None
     seq, time, first = rows[0]
-    return About(first, _person_today(gate, first, seq, time))
+    return About(first, person_today(gate, first, seq, time))
 
 
-def _person_today(gate: GateCore, reference: str, seq: int, time: int) -> PersonRow | None:
+def person_today(gate: GateCore, reference: str, seq: int, time: int) -> PersonRow | None:
     """Who had that reference at that entry of the log, if they are enrolled still."""
     while True:
         renamed = gate.store.db.read(
