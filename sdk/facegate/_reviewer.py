@@ -38,8 +38,8 @@ class QueuedReview:
 
     Attributes:
         decision: the gate's; its outcome is "review" and its reasons say why.
-        about: the enrolled person whom the face resembles; the decision itself names nobody. None if they are not enrolled
-            any more.
+        about: the enrolled person whom the face resembles; the decision itself names nobody. None if they are not
+            enrolled any more.
         waiting: for how long.
     """
 
