@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from facegate._credentials import Credential, CredentialInfo, find_credential
     from facegate._decision import Decision, SignedDecision, sign_decision, verify_decision
     from facegate._declaration import Declaration, load_declaration
+    from facegate._delivery import Delivery
     from facegate._enroller import Enroller
     from facegate._enrollment import EnrollResult, FaceInfo, PersonInfo
     from facegate._feedback import ProblemReport
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
     from facegate._reviewer import QueuedReview, Reviewer
     from facegate._rights._archive import verify_archive
     from facegate._rights._requests import Request
+    from facegate._sinks._json_lines import JsonLinesSink
+    from facegate._sinks._sink import Sink
+    from facegate._sinks._webhook import ClientCertificate, WebhookSink, load_webhook_secrets
+    from facegate._store._audit_chain import AuditEntry
+    from facegate._store._audit_verify import AuditReport, verify_audit
+    from facegate._store._outbox import DeliveryReport, QueuedDecision
     from facegate_edge._bundle import Bundle, open_bundle
     from facegate_edge._image import load_image
     from facegate_edge._keys import SigningKey, TrustStore, VerifyKey
@@ -43,14 +50,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Administrator",
+    "AuditEntry",
+    "AuditReport",
     "Bundle",
     "CapturedFace",
+    "ClientCertificate",
     "Clock",
     "Consent",
     "Credential",
     "CredentialInfo",
     "Decision",
     "Declaration",
+    "Delivery",
+    "DeliveryReport",
     "EnrollResult",
     "Enroller",
     "ErasureCertificate",
@@ -59,6 +71,7 @@ __all__ = [
     "Gate",
     "GateStatus",
     "GroupInfo",
+    "JsonLinesSink",
     "ListInfo",
     "PersonInfo",
     "PixelFormat",
@@ -66,6 +79,7 @@ __all__ = [
     "PrivacyOfficer",
     "ProblemReport",
     "QualityGate",
+    "QueuedDecision",
     "QueuedReview",
     "Recognizer",
     "Request",
@@ -74,21 +88,25 @@ __all__ = [
     "SignedCertificate",
     "SignedDecision",
     "SigningKey",
+    "Sink",
     "SweepReport",
     "SystemClock",
     "TrustStore",
     "VerifyKey",
+    "WebhookSink",
     "__version__",
     "errors",
     "find_credential",
     "load_declaration",
     "load_image",
+    "load_webhook_secrets",
     "open_bundle",
     "open_gate",
     "open_reference_bundle",
     "reference_policy",
     "sign_decision",
     "verify_archive",
+    "verify_audit",
     "verify_certificate",
     "verify_decision",
 ]
@@ -97,14 +115,19 @@ __version__ = VERSION
 
 _HOME = {
     "Administrator": "facegate._administrator",
+    "AuditEntry": "facegate._store._audit_chain",
+    "AuditReport": "facegate._store._audit_verify",
     "Bundle": "facegate_edge._bundle",
     "CapturedFace": "facegate._captured",
+    "ClientCertificate": "facegate._sinks._webhook",
     "Clock": "facegate._clock",
     "Consent": "facegate._consent",
     "Credential": "facegate._credentials",
     "CredentialInfo": "facegate._credentials",
     "Decision": "facegate._decision",
     "Declaration": "facegate._declaration",
+    "Delivery": "facegate._delivery",
+    "DeliveryReport": "facegate._store._outbox",
     "EnrollResult": "facegate._enrollment",
     "Enroller": "facegate._enroller",
     "ErasureCertificate": "facegate._certificate",
@@ -113,6 +136,7 @@ _HOME = {
     "Gate": "facegate._gate",
     "GateStatus": "facegate._gate",
     "GroupInfo": "facegate._groups",
+    "JsonLinesSink": "facegate._sinks._json_lines",
     "ListInfo": "facegate._lists",
     "PersonInfo": "facegate._enrollment",
     "PixelFormat": "facegate_edge._values",
@@ -120,6 +144,7 @@ _HOME = {
     "PrivacyOfficer": "facegate._privacy_officer",
     "ProblemReport": "facegate._feedback",
     "QualityGate": "facegate_edge._quality",
+    "QueuedDecision": "facegate._store._outbox",
     "QueuedReview": "facegate._reviewer",
     "Recognizer": "facegate._recognizer",
     "Request": "facegate._rights._requests",
@@ -128,19 +153,23 @@ _HOME = {
     "SignedCertificate": "facegate._certificate",
     "SignedDecision": "facegate._decision",
     "SigningKey": "facegate_edge._keys",
+    "Sink": "facegate._sinks._sink",
     "SweepReport": "facegate._retention",
     "SystemClock": "facegate._clock",
     "TrustStore": "facegate_edge._keys",
     "VerifyKey": "facegate_edge._keys",
+    "WebhookSink": "facegate._sinks._webhook",
     "find_credential": "facegate._credentials",
     "load_declaration": "facegate._declaration",
     "load_image": "facegate_edge._image",
+    "load_webhook_secrets": "facegate._sinks._webhook",
     "open_bundle": "facegate_edge._bundle",
     "open_gate": "facegate._gate_folder",
     "open_reference_bundle": "facegate._reference",
     "reference_policy": "facegate._reference",
     "sign_decision": "facegate._decision",
     "verify_archive": "facegate._rights._archive",
+    "verify_audit": "facegate._store._audit_verify",
     "verify_certificate": "facegate._certificate",
     "verify_decision": "facegate._decision",
 }
