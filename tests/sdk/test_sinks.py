@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from facegate import SignedDecision, verify_decision
 from facegate._sinks import _webhook
 from facegate._sinks._json_lines import JsonLinesSink
-from facegate._sinks._webhook import ClientCertificate, WebhookSink, load_secrets, parse_secrets, sign_request
+from facegate._sinks._webhook import ClientCertificate, WebhookSink, load_webhook_secrets, parse_webhook_secrets, sign_request
 from facegate.errors import (
     CommandUnavailableError,
     DecisionSchemaError,
@@ -290,7 +290,7 @@ def test_a_decision_is_posted_and_signed(clock, authority):
 
 def test_the_signature_is_that_of_the_specification():
     """The example of the Standard Webhooks specification."""
-    secrets = parse_secrets("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    secrets = parse_webhook_secrets("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     header = sign_request(secrets, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert header == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
@@ -710,12 +710,12 @@ def test_secrets_are_read_from_a_private_file(tmp_path):
     path = tmp_path / "webhook.secret"
     path.write_text(f"{TEXT}\n")
     path.chmod(0o600)
-    assert load_secrets(path) == (SECRET,)
+    assert load_webhook_secrets(path) == (SECRET,)
     path.write_text(f"{TEXT}\n{TEXT}\n")
-    assert load_secrets(path) == (SECRET, SECRET)
+    assert load_webhook_secrets(path) == (SECRET, SECRET)
     path.chmod(0o640)
     with pytest.raises(SinkSetupError, match="other users"):
-        load_secrets(path)
+        load_webhook_secrets(path)
 
 
 @pytest.mark.parametrize(
@@ -731,7 +731,7 @@ def test_what_is_no_secret_is_refused_without_showing_it(tmp_path, text):
     path.write_text(text)
     path.chmod(0o600)
     with pytest.raises(SinkSetupError) as caught:
-        load_secrets(path)
+        load_webhook_secrets(path)
     assert text in ("", "whsec_") or text not in str(caught.value) + caught.value.hint
 
 
@@ -740,7 +740,7 @@ def test_a_secret_s_file_that_is_none_is_refused(tmp_path, make):
     """Missing, a folder, a pipe that nobody writes to."""
     make(tmp_path / "secret")
     with pytest.raises(SinkSetupError):
-        load_secrets(tmp_path / "secret")
+        load_webhook_secrets(tmp_path / "secret")
 
 
 def test_certificates_that_cannot_be_used_are_refused(authority, tmp_path):

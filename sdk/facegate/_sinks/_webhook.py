@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from facegate._decision import SignedDecision
     from facegate._sinks._http import Answer
 
-__all__ = ["ClientCertificate", "WebhookSink", "load_secrets", "parse_secrets", "sign_request"]
+__all__ = ["ClientCertificate", "WebhookSink", "load_webhook_secrets", "parse_webhook_secrets", "sign_request"]
 
 _PREFIX = "whsec_"
 _SECRET_SIZE = range(24, 65)  # bytes, as the specification says
@@ -176,7 +176,7 @@ def sign_request(secrets: Sequence[bytes], identifier: str, timestamp: int, body
     return " ".join(f"v1,{base64.b64encode(mac).decode('ascii')}" for mac in macs)
 
 
-def parse_secrets(text: str, *, source: str = "the secret") -> tuple[bytes, ...]:
+def parse_webhook_secrets(text: str, *, source: str = "the secret") -> tuple[bytes, ...]:
     """Webhook secrets: each `whsec_` and base64 of 24 to 64 bytes, apart by white space.
 
     Raises:
@@ -198,14 +198,14 @@ def parse_secrets(text: str, *, source: str = "the secret") -> tuple[bytes, ...]
     return tuple(found)
 
 
-def load_secrets(path: str | os.PathLike[str]) -> tuple[bytes, ...]:
+def load_webhook_secrets(path: str | os.PathLike[str]) -> tuple[bytes, ...]:
     """Read a file of webhook secrets.
 
     Raises:
         SinkSetupError: it cannot be read, others may read or change it, or it holds no secret.
     """
     data = _read_private(Path(path))
-    return parse_secrets(data.decode("ascii", "replace"), source=f"what {path} holds")
+    return parse_webhook_secrets(data.decode("ascii", "replace"), source=f"what {path} holds")
 
 
 def _check_secret(secret: bytes) -> None:

@@ -189,17 +189,17 @@ def _make_sink(target: str, options: dict[str, Any]) -> JsonLinesSink | WebhookS
         if target == "-" and sys.stdout is None:
             raise SinkClosedError("there is no standard output")
         return JsonLinesSink(sys.stdout if target == "-" else target)
-    from facegate._sinks._webhook import ClientCertificate, WebhookSink, load_secrets, parse_secrets  # noqa: PLC0415
+    from facegate._sinks._webhook import ClientCertificate, WebhookSink, load_webhook_secrets, parse_webhook_secrets  # noqa: PLC0415
 
     certificate, key = options["client_certificate"], options["client_key"]
     if (certificate is None) != (key is None):
         raise click.UsageError("--client-certificate and --client-key belong together")
     secrets: tuple[bytes, ...] = ()
     if options["secret_file"] is not None:
-        secrets = load_secrets(options["secret_file"])
+        secrets = load_webhook_secrets(options["secret_file"])
     elif os.environ.get(SECRET_VARIABLE):
         # Taken out: what this process starts shall not have it.
-        secrets = parse_secrets(os.environ.pop(SECRET_VARIABLE), source=f"what {SECRET_VARIABLE} holds")
+        secrets = parse_webhook_secrets(os.environ.pop(SECRET_VARIABLE), source=f"what {SECRET_VARIABLE} holds")
     try:
         return WebhookSink(
             target,
