@@ -25,6 +25,7 @@ import re
 import secrets
 import struct
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from facegate._decision import is_reference
@@ -313,6 +314,7 @@ def _parse_header(head: bytes) -> BackupHeader:
         if not texts or not named or header.format != FORMAT:
             raise ValueError  # noqa: TRY301 - all that can be wrong here has one answer
         forms = _ID.fullmatch(header.id) is not None and _TIME.fullmatch(header.created) is not None
+        datetime.strptime(header.created, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
         if not forms or not is_reference(header.device):
             raise ValueError  # noqa: TRY301
         _ = header.maker

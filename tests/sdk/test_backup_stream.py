@@ -219,6 +219,7 @@ def test_attack_costs_that_exhaust_the_machine(cost):
         {"device_key": "AAAA"},
         {"device_key": 7},
         {"created": 7},
+        {"created": "2026-13-41T25:61:00.000Z"},
         {"more": 1},
         {"recipient": []},
         {"recipient": {"kind": "nobody"}},
@@ -273,7 +274,7 @@ def test_a_newer_format_asks_for_an_update():
 def test_entries_have_tame_names(name):
     """No name leads out of the folder that a backup is restored to."""
     writer = BackupWriter(
-        io.BytesIO(), recipient=RECOVERY.public, signer=DEVICE, created="x", device="door-1", version="1"
+        io.BytesIO(), recipient=RECOVERY.public, signer=DEVICE, created="2026-03-01T12:00:00.000Z", device="door-1", version="1"
     )
     with pytest.raises(ValueError, match="name"):
         writer.entry(name, [])
@@ -287,7 +288,7 @@ def test_a_full_disk():
             raise OSError(28, "No space left on device")
 
     with pytest.raises(BackupWriteError, match="No space") as caught:
-        BackupWriter(Full(), recipient=RECOVERY.public, signer=DEVICE, created="x", device="door-1", version="1")
+        BackupWriter(Full(), recipient=RECOVERY.public, signer=DEVICE, created="2026-03-01T12:00:00.000Z", device="door-1", version="1")
     assert caught.value.exit_code == 5
 
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from typing import get_args
 
 import pytest
+
+from facegate._feedback import CONDITIONS, ReportKind
+from facegate._rights._requests import RIGHTS, RequestOutcome
+from facegate.cli import _report, _rights
 
 CHECKED = ("--checked-by", "passport-seen")
 
@@ -22,6 +27,14 @@ def run(gate_commands):
 def people(run):
     """The references of everybody."""
     return [p["reference"] for p in run.json("people", "list")["people"]]
+
+
+def test_the_words_are_the_gates():
+    """What commands take is what the gate knows: rights, outcomes, kinds of reports, conditions."""
+    assert _rights.RIGHTS == RIGHTS
+    assert get_args(RequestOutcome) == _rights.OUTCOMES
+    assert get_args(ReportKind) == _report.KINDS
+    assert tuple(CONDITIONS) == _report.CONDITIONS
 
 
 # --- requests ------------------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ from click.core import ParameterSource
 
 from facegate._consent import Consent, LegalBasis
 from facegate._decision import is_reference
-from facegate._gate_folder import read_declaration
 from facegate.errors import ConsentMissingError
 
 if TYPE_CHECKING:
@@ -72,6 +71,8 @@ class ConsentOptions:
         """
         if self.text is None or self.taken_by is None:
             raise click.UsageError("say what was agreed to with --text FILE, and who took the consent with --taken-by")
+        from facegate._gate_folder import read_declaration  # noqa: PLC0415 - help comes without numpy
+
         declaration = read_declaration(folder)
         version = self.version if self.version is not None else self.text.stem
         if not is_reference(version):

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facegate.cli._pictures import photographs, pictures_argument
+from facegate.cli._pictures import load_picture, photographs, pictures_argument
 from facegate.cli._session import as_recognizer, gate_option
-from facegate_edge._image import load_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +61,7 @@ def candidates(output: Output, folder: Path, picture: Path, k: int, groups: tupl
     Exits with 1 if there is none.
     """
     with as_recognizer(folder) as recognizer:
-        people = recognizer.candidates(load_image(picture), k, groups=groups or None)
+        people = recognizer.candidates(load_picture(picture), k, groups=groups or None)
     output.emit({"candidates": list(people)}, "\n".join(people) or "nobody")
     if not people:
         click.get_current_context().exit(1)
@@ -81,7 +80,7 @@ def cluster(output: Output, folder: Path, pictures: tuple[Path, ...]) -> None:
     with as_recognizer(folder) as recognizer:
         names: dict[str, str] = {}
         for file in files:
-            for number, face in enumerate(recognizer.detect(load_image(file)), 1):
+            for number, face in enumerate(recognizer.detect(load_picture(file)), 1):
                 names[face.id] = f"{file}:{number}"
         people = [[names[face] for face in ids] for ids in recognizer.group(list(names))]
     output.emit({"people": people}, lambda: "\n".join(", ".join(faces) for faces in people) or "there is no face")
@@ -96,7 +95,7 @@ def _decide(
     files = photographs(pictures)
     with as_recognizer(folder) as recognizer:
         # One at a time: a folder may hold more pictures than there is memory. What is decided stays decided.
-        decisions = [decide(recognizer, load_image(file)) for file in files]
+        decisions = [decide(recognizer, load_picture(file)) for file in files]
     output.emit(
         {
             "decisions": [

@@ -10,7 +10,6 @@ import click
 
 from facegate._backup_stream import BackupHeader, read_header
 from facegate._recovery import Passphrase, RecoveryPublicKey
-from facegate._restore import restore_backup
 from facegate.cli._keys import load_recovery_key
 from facegate.cli._progress import Bar
 from facegate.cli._session import as_administrator, as_officer, confirm, gate_option, opened, yes_option
@@ -215,6 +214,8 @@ def restore(
     key and credentials: the old one must not run beside it. Who was erased after the backup comes back, unless their
     certificate is given with --erased.
     """
+    from facegate._restore import restore_backup  # noqa: PLC0415 - help comes without numpy
+
     header = _header(path)
     opener = _opener(header, recovery)
     maker = VerifyKey.load(device_key) if device_key is not None else None

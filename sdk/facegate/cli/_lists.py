@@ -9,7 +9,7 @@ import click
 
 from facegate.cli._consent_options import ConsentOptions, consent_options
 from facegate.cli._enrolled import report
-from facegate.cli._pictures import load, photographs, pictures_argument
+from facegate.cli._pictures import load, load_picture, photographs, pictures_argument
 from facegate.cli._session import as_enroller, as_recognizer, confirm, dry_run_option, gate_option, yes_option
 from facegate.cli._tables import day, stamp, table
 
@@ -121,7 +121,7 @@ def similar(output: Output, folder: Path, name: str, picture: Path, k: int) -> N
     Exits with 1 if there is none.
     """
     with as_recognizer(folder) as recognizer:
-        found = recognizer.find_similar(load([picture])[0], name, k)
+        found = recognizer.find_similar(load_picture(picture), name, k)
     output.emit({"name": name, "faces": list(found)}, "\n".join(map(str, found)) or "no face is similar")
     if not found:
         click.get_current_context().exit(1)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facegate_edge._image import load_image
 from facegate_edge.errors import FrameError
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from facegate_edge._values import Frame
 
-__all__ = ["load", "photographs", "pictures_argument"]
+__all__ = ["load", "load_picture", "photographs", "pictures_argument"]
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 
@@ -43,4 +42,11 @@ def photographs(paths: Sequence[Path]) -> list[Path]:
 
 def load(paths: Sequence[Path]) -> list[Frame]:
     """The pictures. Raises FrameError if one cannot be read."""
-    return [load_image(path) for path in paths]
+    return [load_picture(path) for path in paths]
+
+
+def load_picture(path: Path) -> Frame:
+    """One picture. Raises FrameError if it cannot be read."""
+    from facegate_edge._image import load_image  # noqa: PLC0415 - help comes without numpy
+
+    return load_image(path)

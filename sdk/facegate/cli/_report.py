@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
-from facegate._feedback import CONDITIONS, ReportKind
 from facegate.cli._session import as_reviewer, gate_option
 from facegate.cli._tables import day, table
 
 if TYPE_CHECKING:
+    from facegate._feedback import ReportKind
     from facegate_edge._output import Output
+
+# As `facegate._feedback` has them; imported from there they would bring the whole gate with them, for help.
+KINDS = ("false_match", "false_non_match", "missed_spoof")
+CONDITIONS = ("light", "distance", "movement", "covering", "camera", "attack")
 
 
 @click.command(short_help="Report a false match, a false non-match or a missed spoof.")
 @gate_option
-@click.argument("kind", type=click.Choice(get_args(ReportKind)))
+@click.argument("kind", type=click.Choice(KINDS))
 @click.argument("decisions", nargs=-1, required=True, metavar="DECISION-ID...")
 @click.option("--condition", "conditions", multiple=True, metavar="NAME=VALUE", help="What was the case; repeatable.")
 @click.option("--note", help="One line; nobody's name.")

@@ -6,13 +6,12 @@ import functools
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from facegate._certificate import verify_certificate
 from facegate._files import write_new
-from facegate._rights._requests import RequestOutcome, Right
 from facegate.cli._consent_options import ConsentOptions, consent_options
 from facegate.cli._session import as_officer, confirm, gate_option, yes_option
 from facegate.cli._tables import day, table
@@ -23,9 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from facegate._certificate import SignedCertificate
-    from facegate._rights._requests import Request
+    from facegate._rights._requests import Request, Right
     from facegate_edge._output import Output
 
+# As `facegate._rights._requests` has them; imported from there they would bring the whole gate with them, for help.
+RIGHTS = (
+    *("access", "export", "correction", "erasure", "withdrawal", "closing", "restriction", "objection"),
+    *("explanation",),
+)
+OUTCOMES = ("done", "refused", "canceled")
 _MAX_FILE = 64 * 1024
 
 
@@ -60,7 +65,7 @@ def _certificate_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(short_help="Log a person's request, and when it is due.")
 @gate_option
-@click.argument("right", type=click.Choice(get_args(Right)))
+@click.argument("right", type=click.Choice(RIGHTS))
 @click.argument("reference")
 @click.option("--checked-by", required=True, help="How the person's identity was checked, e.g. passport-seen.")
 @click.option("--note", help="One line; nobody's name.")
@@ -102,7 +107,7 @@ def requests(output: Output, folder: Path, reference: str | None, open_only: boo
 @click.command(short_help="Close a request that no other command answers.")
 @gate_option
 @click.argument("number")
-@click.argument("outcome", type=click.Choice(get_args(RequestOutcome)))
+@click.argument("outcome", type=click.Choice(OUTCOMES))
 @click.option("--note", help="Why, in one line; needed for a refusal.")
 @click.pass_obj
 def close(output: Output, folder: Path, number: str, outcome: str, note: str | None) -> None:

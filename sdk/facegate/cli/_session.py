@@ -1,4 +1,7 @@
-"""How a command opens a gate: its folder, a role's credential, and models only if it looks at pictures."""
+"""How a command opens a gate: its folder, a role's credential, and models only if it looks at pictures.
+
+What a gate is made of is imported when one is opened: help and completion come without numpy.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from facegate._credentials import find_credential
-from facegate._gate_folder import open_gate
 from facegate_edge._passphrase import ask_passphrase, stored_passphrase
 from facegate_edge.errors import KeyPassphraseError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from facegate._administrator import Administrator
+    from facegate._credentials import Credential, Role
     from facegate._enroller import Enroller
     from facegate._examiner import GatePipeline
     from facegate._gate import Gate
@@ -74,7 +76,7 @@ def opened(folder: Path, *, models: bool = False) -> Iterator[Gate]:
 @contextmanager
 def as_recognizer(folder: Path, *, models: bool = True) -> Iterator[Recognizer]:
     """The recognizer's role of a gate, opened with the credential that the environment or a prompt gives."""
-    credential = find_credential("recognizer")
+    credential = _credential("recognizer")
     with opened(folder, models=models) as gate:
         yield gate.recognizer(credential)
 
@@ -82,7 +84,7 @@ def as_recognizer(folder: Path, *, models: bool = True) -> Iterator[Recognizer]:
 @contextmanager
 def as_enroller(folder: Path, *, models: bool = False) -> Iterator[Enroller]:
     """The enroller's role."""
-    credential = find_credential("enroller")
+    credential = _credential("enroller")
     with opened(folder, models=models) as gate:
         yield gate.enroller(credential)
 
@@ -90,7 +92,7 @@ def as_enroller(folder: Path, *, models: bool = False) -> Iterator[Enroller]:
 @contextmanager
 def as_reviewer(folder: Path) -> Iterator[Reviewer]:
     """The reviewer's role."""
-    credential = find_credential("reviewer")
+    credential = _credential("reviewer")
     with opened(folder) as gate:
         yield gate.reviewer(credential)
 
@@ -98,7 +100,7 @@ def as_reviewer(folder: Path) -> Iterator[Reviewer]:
 @contextmanager
 def as_officer(folder: Path) -> Iterator[PrivacyOfficer]:
     """The privacy officer's role."""
-    credential = find_credential("privacy_officer")
+    credential = _credential("privacy_officer")
     with opened(folder) as gate:
         yield gate.privacy_officer(credential)
 
@@ -106,7 +108,7 @@ def as_officer(folder: Path) -> Iterator[PrivacyOfficer]:
 @contextmanager
 def as_administrator(folder: Path) -> Iterator[Administrator]:
     """The administrator's role."""
-    credential = find_credential("administrator")
+    credential = _credential("administrator")
     with opened(folder) as gate:
         yield gate.administrator(credential)
 
@@ -132,8 +134,16 @@ def is_scripted(output: Output) -> bool:
     return bool(getattr(output, "json", False)) or sys.stdin is None or not sys.stdin.isatty()
 
 
+def _credential(role: Role) -> Credential:
+    from facegate._credentials import find_credential  # noqa: PLC0415 - see the module
+
+    return find_credential(role)
+
+
 def _open(folder: Path, pipeline: GatePipeline | None) -> Gate:
     """Open the gate; its device key has a passphrase only if somebody gave it one."""
+    from facegate._gate_folder import open_gate  # noqa: PLC0415 - see the module
+
     try:
         return open_gate(folder, pipeline=pipeline)
     except KeyPassphraseError:

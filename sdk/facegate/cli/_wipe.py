@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facegate._wipe import plan_wipe, wipe_gate
 from facegate.cli._progress import Bar
 from facegate.cli._session import dry_run_option, is_scripted
 
@@ -27,6 +26,8 @@ def wipe(output: Output, folder: Path, named: str | None, dry_run: bool) -> None
     Whoever may write to the folder may do this; no credential is needed, so that a broken gate can be wiped as well.
     Backups and credentials elsewhere are not touched.
     """
+    from facegate._wipe import plan_wipe, wipe_gate  # noqa: PLC0415 - help comes without numpy
+
     plan = plan_wipe(folder)
     data = {
         "folder": str(folder),
