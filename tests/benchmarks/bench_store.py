@@ -227,7 +227,9 @@ def operate(folder: Path, length: int, repeats: int) -> dict[str, dict[str, floa
                 "search": timed(lambda: index.best(probe), repeats),
                 "search_group": timed(lambda: index.best(probe, groups=[staff.id]), repeats),
                 "identify": timed(lambda: recognizer.identify(frame), repeats),
-                "enroll": timed(lambda: enroller.enroll(f"late-{next(names)}", [frame], consent), repeats),
+                "enroll": timed(
+                    lambda: enroller.enroll(f"late-{next(names)}", [frame], consent, allow_duplicate=True), repeats
+                ),
                 "sync": synced(folder, repeats),
             }
         finally:

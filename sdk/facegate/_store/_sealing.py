@@ -140,7 +140,7 @@ def new_owner_key() -> bytes:
 
 def _derived(secret: bytes | bytearray, use: str, gate: str, length: int) -> bytes:
     info = encode("facegate store 1", use, gate)
-    return HKDF(SHA256(), length, salt=None, info=info).derive(bytes(secret))
+    return HKDF(SHA256(), length, salt=None, info=info).derive(secret)
 
 
 def _open(aead: AESGCM, sealed: bytes, place: bytes) -> bytes:

@@ -47,8 +47,8 @@ def encode(*values: Any) -> bytes:
 def row_expression(columns: Iterable[str]) -> str:
     """The SQL expression of a row as one blob: of each column its length in bytes and its value, or `-` for NULL.
 
-    No two different rows have the same, because the types of the columns are fixed (the tables are STRICT). SQLite
-    makes it several times faster than Python could from the values; `||` joins bytes, also those after a NUL.
+    No two different rows have the same, because the types of the columns are fixed (the tables are STRICT). `||` joins
+    bytes, also those after a NUL.
     """
     parts = (f"ifnull(length(CAST({column} AS BLOB)) || ':' || {column}, '-')" for column in columns)
     return f"CAST({' || '.join(parts)} AS BLOB)"
