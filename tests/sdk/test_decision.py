@@ -73,31 +73,30 @@ anything = (
     | st.lists(st.integers() | st.sampled_from(REASONS), max_size=3)
     | st.just({"a": 1})
 )
-findings = st.sampled_from(
-    [
-        ("match", [], "live"),
-        ("match", [], "not_checked"),
-        ("no_match", ["below_threshold"], "live"),
-        ("no_match", ["below_threshold", "liveness_uncertain"], "uncertain"),
-        ("review", ["liveness_uncertain"], "uncertain"),
-        ("review", ["objection"], "live"),
-        ("review", ["liveness_uncertain", "objection"], "uncertain"),
-        ("rejected", ["liveness_spoof"], "spoof"),
-        ("rejected", ["low_quality", "several_faces"], "not_checked"),
-        ("rejected", ["locked_out"], "not_checked"),
-        ("rejected", ["rate_limited"], "not_checked"),
-        ("rejected", ["outdated", "restricted"], "not_checked"),
-    ]
+FINDINGS = [
+    ("match", [], "live"),
+    ("match", [], "not_checked"),
+    ("no_match", ["below_threshold"], "live"),
+    ("no_match", ["below_threshold", "liveness_uncertain"], "uncertain"),
+    ("review", ["liveness_uncertain"], "uncertain"),
+    ("review", ["objection"], "live"),
+    ("review", ["liveness_uncertain", "objection"], "uncertain"),
+    ("rejected", ["liveness_spoof"], "spoof"),
+    ("rejected", ["low_quality", "several_faces"], "not_checked"),
+    ("rejected", ["locked_out"], "not_checked"),
+    ("rejected", ["outdated", "rate_limited", "restricted"], "not_checked"),
+]
+VERDICTS = [("match", [], "not_checked"), ("no_match", ["reviewer"], "not_checked")]
+findings = st.sampled_from([*FINDINGS, *VERDICTS])
+cases = st.sampled_from([(kind, f) for kind in ("verify", "identify") for f in FINDINGS]) | st.sampled_from(
+    [("review", f) for f in VERDICTS]
 )
-verdicts = st.sampled_from([("match", [], "not_checked"), ("no_match", ["reviewer"], "not_checked")])
 
 
 @st.composite
 def documents(draw):
     """JSON values of a decision; of most, some fields are replaced by others, added or taken away."""
-    kind = draw(st.sampled_from(["verify", "identify", "review"]))
-    mostly, other = (verdicts, findings) if kind == "review" else (findings, verdicts)
-    outcome, reasons, liveness = draw(mostly if draw(st.integers(0, 4)) else other)
+    kind, (outcome, reasons, liveness) = draw(cases)
     document = {
         "schema": 1,
         "id": draw(ids),
@@ -113,14 +112,19 @@ def documents(draw):
         "declaration": draw(hashes),
         "marks": draw(st.sampled_from([[], ["clock"], ["development"], ["demonstration", "development"]])),
     }
-    if (kind == "review") == bool(draw(st.integers(0, 4))):  # mostly where it belongs
+    if kind == "review":
         document["refers_to"] = draw(ids)
     if outcome == "match":
         document["subject"] = draw(references)
-    change = draw(st.sampled_from(["nothing", "nothing", "finding", "subject", "anything", "foreign", "missing"]))
+    single = ["finding", "kind", "refers_to", "subject", "anything", "foreign", "missing"]
+    change = draw(st.just("nothing") | st.sampled_from(single))
     if change == "finding":
         name, value = draw(st.sampled_from(["outcome", "reasons", "liveness"])), draw(findings)
         document[name] = dict(zip(["outcome", "reasons", "liveness"], value, strict=True))[name]
+    elif change == "kind":
+        document["kind"] = draw(st.sampled_from(["verify", "identify", "review"]))
+    elif change == "refers_to":
+        document["refers_to"] = draw(ids)
     elif change == "subject":
         document["subject"] = draw(references)
     elif change == "anything":
@@ -158,7 +162,7 @@ def test_the_generated_documents_are_of_both_kinds():
     """The property above is not empty: valid and invalid documents occur, with every outcome."""
     seen: set[tuple[str, bool]] = set()
 
-    @settings(max_examples=300)
+    @settings(max_examples=600)
     @given(documents())
     def collect(document):
         if isinstance(document.get("outcome"), str):
