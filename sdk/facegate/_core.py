@@ -204,10 +204,19 @@ class GateCore:
             raise GateClosedError("the gate belongs to another process", hint="open gates after forking")
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Under the lock, after a sweep if one is due. For what only reads, and for the models' work."""
+    def reading(self, label: str = "") -> Iterator[None]:
+        """Under the lock, after a sweep if one is due. For what only reads, and for the models' work.
+
+        Args:
+            label: of the credential that opened the role, if it is a role that reads.
+
+        Raises:
+            GateClosedError: see `check_open`.
+            RoleError: that credential was revoked since.
+        """
         with self.lock:
             self.check_open()
+            self._check_revoked(label)
             now = self.clock.monotonic()
             if now >= self._sweep_at:
                 self._sweep_at = now + _SWEEP_EVERY  # first: the sweep comes in here as well
@@ -223,9 +232,8 @@ class GateCore:
             StoreError: it could not be written, and nothing has happened.
             RoleError: the credential that opened the role was revoked since.
         """
-        with self.reading():
+        with self.reading(label):
             with self.store.db.transaction() as tx:
-                self._check_revoked(tx, label)
                 now = self.guard.check(tx)
                 if now.changed:
                     action = "clock_suspect" if now.suspect else "clock_trusted"
@@ -258,9 +266,9 @@ class GateCore:
             self._opened[label] = rows[0][0]
             return label
 
-    def _check_revoked(self, tx: Transaction, label: str) -> None:
+    def _check_revoked(self, label: str) -> None:
         opened = self._opened.get(label)
-        if opened is not None and tx.execute("SELECT 1 FROM credential WHERE id = ?", opened).fetchone() is None:
+        if opened is not None and not self.store.db.read("SELECT 1 FROM credential WHERE id = ?", opened):
             raise RoleError(
                 "the credential that opened this role was revoked", hint="open the role with one that is valid"
             )

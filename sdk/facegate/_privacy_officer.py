@@ -69,17 +69,17 @@ class PrivacyOfficer(Records):
 
     def requests(self, reference: str | None = None, *, open_only: bool = False) -> tuple[Request, ...]:
         """The requests about a person, or all of them; what is due first comes first."""
-        with self._gate.reading():
+        with self._gate.reading(self._label):
             return requests_of(self._gate.store.db, reference, open_only=open_only)
 
     def request(self, number: str) -> Request:
         """One of them."""
-        with self._gate.reading():
+        with self._gate.reading(self._label):
             return find(self._gate.store.db, number)
 
     def overdue(self) -> tuple[Request, ...]:
         """The open requests that should have been answered by now."""
-        with self._gate.reading():
+        with self._gate.reading(self._label):
             now = self._gate.now().time
             return tuple(r for r in requests_of(self._gate.store.db, open_only=True) if r.overdue(now))
 
@@ -290,7 +290,7 @@ class PrivacyOfficer(Records):
 
     def retention(self) -> Retention:
         """For how long what is kept."""
-        with self._gate.reading():
+        with self._gate.reading(self._label):
             return self._gate.retention_rules()
 
     def sweep(self, *, dry_run: bool = False) -> SweepReport:

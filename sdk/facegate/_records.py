@@ -46,7 +46,7 @@ class Records:
         Raises:
             GateClosedError: the gate is closed.
         """
-        with self._gate.reading():
+        with self._gate.reading(self._label):
             return tuple(
                 self._gate.audit.entries(
                     reference=reference,
@@ -67,12 +67,12 @@ class Records:
         Raises:
             AuditTamperedError: `head` is not this device's.
         """
-        with self._gate.reading():
+        with self._gate.reading(self._label):
             return self._gate.audit.verify(head)
 
     def audit_head(self) -> str:
         """The signed head of the audit log; keep it elsewhere, it shows later whether the whole gate was put back."""
-        with self._gate.reading():
+        with self._gate.reading(self._label):
             return self._gate.audit.head()
 
     def purge_audit(self, before: datetime, *, dry_run: bool = False) -> int:
@@ -87,7 +87,7 @@ class Records:
         """
         gate = self._gate
         if dry_run:
-            with gate.reading():
+            with gate.reading(self._label):
                 gate.audit.check_age(before)
                 return gate.audit.count_old(before)
         with gate.operation(_ROLE, self._label) as work:
@@ -112,7 +112,7 @@ class Records:
         Raises:
             OutboxTamperedError: one is not as the device signed it.
         """
-        with self._gate.reading():
+        with self._gate.reading(self._label):
             return tuple(
                 self._gate.outbox.decisions(
                     waiting=waiting, after_sequence=after_sequence, limit=limit, newest_first=newest_first

@@ -61,7 +61,7 @@ class Reviewer:
     def queue(self) -> tuple[QueuedReview, ...]:
         """What waits for a verdict, the oldest first; up to 1000 at once."""
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             now = gate.now().ms
             waiting = [queued.signed.decision for queued in itertools.islice(gate.outbox.reviews(), _LONGEST)]
             people = self._people([decision.id for decision in waiting])
@@ -157,7 +157,7 @@ class Reviewer:
 
     def reports(self) -> tuple[ProblemReport, ...]:
         """The reports that were made, the oldest first."""
-        with self._gate.reading():
+        with self._gate.reading(self._label):
             return reports_of(self._gate)
 
     def export_report(

@@ -569,3 +569,18 @@ def test_a_minors_consent_is_corrected_with_a_guardians_only(roles, shows, conse
             roles.officer.correct("minor-1", consent=wrong, **CHECKED)
     roles.officer.correct("minor-1", consent=dataclasses.replace(guarded, text_version="entrance-2"), **CHECKED)
     assert [c.text_version for c in roles.enroller.consents("minor-1")] == ["entrance-1", "entrance-2"]
+
+
+def test_an_officer_whose_credential_was_revoked_reads_nothing_either(roles):
+    """Requests, retention and everything that writes: the role that was opened is of no use any more."""
+    officer = roles.officer
+    roles.administrator.revoke_credential("privacy_officer")
+    for call in (
+        officer.requests,
+        officer.overdue,
+        officer.retention,
+        lambda: officer.open_request("access", "alice", checked_by="passport-seen"),
+        lambda: officer.access("alice", **CHECKED),
+    ):
+        with pytest.raises(errors.RoleError):
+            call()
