@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
 from facegate._sinks._backoff import Backoff
-from facegate.errors import SinkClosedError
+from facegate._store._outbox import DeliveryReport
+from facegate.errors import GateInUseError, SinkClosedError, SinkError, StoreError, StoreFullError, StoreWriteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from facegate._sinks._sink import Sink
-    from facegate._store._outbox import DeliveryReport, Outbox
+    from facegate._store._outbox import Outbox
 
 __all__ = ["Delivery"]
 
@@ -54,12 +56,13 @@ class Delivery:
         """Deliver until `stop` is called.
 
         Raises:
-            OutboxTamperedError, StoreError: the outbox itself cannot be used. A sink's failures are waited out.
+            OutboxTamperedError, StoreError: the outbox itself cannot be used. A sink's failures are waited out, and so
+                is a full disk or another process that keeps the file busy.
             SinkClosedError: the stream's reader has gone, and will not come back.
         """
         while not self._stop.is_set():
             self._wake.clear()
-            report = self._outbox.deliver(self._sink, stop=self._stop)
+            report = self._attempt()
             if self._on_report is not None and (report.delivered or report.error is not None):
                 self._on_report(report)
             if report.delivered:
@@ -102,6 +105,16 @@ class Delivery:
     ) -> None:
         self.stop()
         self.join()
+
+    def _attempt(self) -> DeliveryReport:
+        try:
+            return self._outbox.deliver(self._sink, stop=self._stop)
+        except (GateInUseError, StoreFullError, StoreWriteError) as error:
+            # What could not be marked will be sent again.
+            waiting = 1
+            with contextlib.suppress(StoreError):
+                waiting = self._outbox.waiting()
+            return DeliveryReport(0, waiting, SinkError(str(error), hint=error.hint))
 
     def _guarded(self) -> None:
         try:

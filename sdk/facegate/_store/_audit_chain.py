@@ -100,7 +100,7 @@ class Head:
 
 def first_hash(gate: str) -> bytes:
     """The hash that entry 1 continues, 32 bytes: another one for each gate, so that no log passes for another's."""
-    return hashlib.sha256(f"facegate-audit-1\n{gate}".encode()).digest()
+    return hashlib.sha256(f"facegate-audit-1\n{gate}".encode("utf-8", "surrogateescape")).digest()
 
 
 def hash_entry(before: bytes, row: tuple[Any, ...]) -> bytes:

@@ -274,10 +274,12 @@ def _open_copy(path: Path) -> Iterator[sqlite3.Connection]:
         raise StoreMissingError(f"there is no store {path}", hint="name the store's file, or a copy of it")
     connection = _connect(path)
     with contextlib.closing(connection):
-        tables = connection.execute(_TABLES).fetchone()[0]
-        if tables != 3:  # noqa: PLR2004 - those that were asked for
-            raise StoreCorruptError(f"{path} is no store of a gate", hint="name the store's file, or a copy of it")
-        yield connection
+        try:
+            if connection.execute(_TABLES).fetchone()[0] != 3:  # noqa: PLR2004 - those that were asked for
+                raise StoreCorruptError(f"{path} is no store of a gate", hint="name the store's file, or a copy of it")
+            yield connection
+        except sqlite3.Error as error:
+            raise StoreCorruptError(f"{path} cannot be read as a store", hint="restore a backup") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -17,8 +17,10 @@ from facegate._credentials import Credential
 from facegate._store import _audit
 from facegate._store._audit import MINIMUM_AGE, Audit
 from facegate._store._audit_chain import COLUMNS, HEAD_TYPE, first_hash, hash_entry
-from facegate._store._audit_details import DETAILS, ROLES
+from facegate._store._audit_details import DETAILS, ROLES, encode_details
 from facegate._store._audit_verify import MAX_PROBLEMS, verify_audit
+from facegate._store._key_providers import FileKey, new_secret
+from facegate._store._store import Store
 from facegate.errors import (
     AuditEntryError,
     AuditRetentionError,
@@ -26,6 +28,7 @@ from facegate.errors import (
     KeyTypeError,
     StoreCorruptError,
     StoreMissingError,
+    StoreTamperedError,
 )
 
 from .audit_log import DEVICE, GATE, START, STRANGER, Clock, Log, make_database
@@ -197,6 +200,34 @@ def test_an_entry_of_another_form_is_refused(fields):
     with pytest.raises(AuditEntryError):
         log.add(**fields)
     assert [entry.number for entry in log.audit.entries()] == [1]
+
+
+@given(
+    details=st.dictionaries(
+        st.sampled_from(sorted(DETAILS)) | st.text(max_size=12),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.binary(max_size=200)
+        | st.text(max_size=200)
+        | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}", fullmatch=True)
+        | st.lists(st.integers(-128, 127), max_size=3),
+        max_size=3,
+    )
+)
+def test_what_gets_in_is_small_and_of_a_known_form(details):
+    """Whatever is tried: a name of the list, and nothing, a flag, a count, or at most 64 plain characters."""
+    try:
+        text = encode_details(details)
+    except AuditEntryError:
+        return
+    assert text.isascii()
+    assert json.loads(text) == details
+    assert details.keys() <= DETAILS.keys()
+    for value in details.values():
+        assert value is None or type(value) in (bool, int) or (type(value) is str and len(value) <= 64)
+        assert not isinstance(value, int) or 0 <= value < 1 << 53
 
 
 def test_no_name_of_a_detail_is_that_of_biometric_data():
@@ -374,6 +405,32 @@ def test_values_that_no_entry_has_are_found():
     assert [(p.kind, p.entry) for p in log.audit.verify().problems][:2] == [("changed", 2), ("changed", 3)]
     log.raw("UPDATE audit SET seq = 'text' WHERE seq = 4")
     assert {"added", "truncated"} <= set(log.kinds())
+
+
+ANYTHING = st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(max_size=20) | st.binary(max_size=40)
+ROWS = st.lists(
+    st.tuples(*[ANYTHING] * 3, st.sampled_from(["checkpoint", "x"]) | ANYTHING, *[ANYTHING] * 3), max_size=6
+)
+
+
+@settings(max_examples=200)
+@given(rows=ROWS, head=st.none() | ANYTHING, gate=ANYTHING)
+def test_whatever_stands_in_a_copy_is_a_finding_and_no_crash(rows, head, gate):
+    """A file of an attacker's making, whose tables take anything."""
+    log = Log(entries=3)
+    honest = log.audit.head()
+    log.raw("DROP TABLE audit")
+    log.raw(f"CREATE TABLE audit ({COLUMNS})")
+    for table in ("audit_head", "state"):
+        log.raw(f"CREATE TABLE copy AS SELECT * FROM {table}")  # noqa: S608
+        log.raw(f"DROP TABLE {table}")
+        log.raw(f"ALTER TABLE copy RENAME TO {table}")
+    for row in rows:
+        log.raw(f"INSERT INTO audit ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", *row)  # noqa: S608
+    log.raw("UPDATE state SET gate = ?", gate)
+    if head is not None:
+        log.raw("UPDATE audit_head SET statement = ?", head)
+    assert not log.audit.verify(honest).ok
 
 
 def test_a_log_that_is_wrong_everywhere_is_told_briefly():
@@ -579,6 +636,29 @@ def test_an_edit_in_the_middle_stays_visible_when_the_log_goes_on():
     with log.db.transaction() as tx:
         again.append(tx, role="gate", action="retention_swept")
     assert [(p.kind, p.entry) for p in again.verify().problems] == [("changed", 4)]
+
+
+def test_a_log_that_was_put_back_to_an_older_state_keeps_the_gate_closed(tmp_path):
+    """Log and head of yesterday are genuine, and in themselves whole: the store knows which head it wrote last."""
+    key = FileKey(tmp_path / "seal.key")
+    key.save(new_secret())
+    kept = {"space": "space", "length": 8, "key": key}
+    with Store.create(tmp_path, device="door-1", **kept) as store:
+        audit = Audit(store.db, DEVICE, Clock())
+        with store.db.transaction() as tx:
+            audit.begin(tx)
+        old = (audit.head(), 1)
+        with store.db.transaction() as tx:
+            audit.append(tx, role="privacy_officer", action="person_erased", reference="p-1")
+    Store.open(tmp_path, **kept).close()
+    connection = sqlite3.connect(tmp_path / "gate.db")
+    connection.execute("UPDATE audit_head SET statement = ?", old[:1])
+    connection.execute("DELETE FROM audit WHERE seq > ?", old[1:])
+    connection.commit()
+    connection.close()
+    assert verify_audit(tmp_path / "gate.db", KEY).ok
+    with pytest.raises(StoreTamperedError):
+        Store.open(tmp_path, **kept)
 
 
 # --- purging ---------------------------------------------------------------------------------------------------------

@@ -22,12 +22,14 @@ from facegate._store._database import Database
 from facegate._store._outbox import Outbox
 from facegate.errors import (
     DecisionSchemaError,
+    GateInUseError,
     OutboxError,
     OutboxTamperedError,
     SinkClosedError,
     SinkError,
     SinkRefusedError,
     StoreConflictError,
+    StoreFullError,
     StoreWriteError,
 )
 
@@ -454,6 +456,29 @@ def test_the_background_delivers_until_it_is_stopped():
     assert box.sink.taken == [1, 2, 3, 4]
     assert (waits.asked, waits.resets) == ([3.0], 2)
     assert reports[0].error.retry_after == 3.0
+
+
+@pytest.mark.parametrize("failure", [StoreFullError("full"), StoreWriteError("no"), GateInUseError("busy")])
+def test_the_background_waits_out_a_store_that_cannot_be_written_now(failure, monkeypatch):
+    """A full disk, a backup that takes its time: what could not be marked is sent again, and told."""
+    box = Box(2)
+    mark, reports = box.outbox._mark, []
+
+    def fail_once(_):
+        monkeypatch.setattr(box.outbox, "_mark", mark)
+        raise failure
+
+    monkeypatch.setattr(box.outbox, "_mark", fail_once)
+
+    def seen(report):
+        reports.append(report)
+        if not report.waiting:
+            delivery.stop()
+
+    delivery = Delivery(box.outbox, box.sink, backoff=Waits(), on_report=seen)
+    delivery.run()
+    assert box.sink.taken == [1, 1, 2]
+    assert [(str(report.error), report.waiting) for report in reports] == [(str(failure), 2), ("None", 0)]
 
 
 def test_the_background_ends_when_the_stream_has_gone_or_the_outbox_was_tampered_with():
