@@ -13,6 +13,7 @@ from facegate_edge._version import VERSION
 if TYPE_CHECKING:
     from facegate import errors
     from facegate._administrator import Administrator
+    from facegate._backup import BackupInfo
     from facegate._captured import CapturedFace
     from facegate._certificate import ErasureCertificate, SignedCertificate, verify_certificate
     from facegate._clock import Clock, SystemClock
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from facegate._policy import Policy
     from facegate._privacy_officer import PrivacyOfficer
     from facegate._recognizer import Recognizer
+    from facegate._recovery import Passphrase, RecoveryKey, RecoveryPublicKey
     from facegate._reference import open_reference_bundle, reference_policy
+    from facegate._restore import RestoreInfo, restore_backup
     from facegate._retention import Retention, SweepReport
     from facegate._reviewer import QueuedReview, Reviewer
     from facegate._rights._archive import verify_archive
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from facegate._store._audit_chain import AuditEntry
     from facegate._store._audit_verify import AuditReport, verify_audit
     from facegate._store._outbox import DeliveryReport, QueuedDecision
+    from facegate._wipe import WipePlan, plan_wipe, wipe_gate
     from facegate_edge._bundle import Bundle, open_bundle
     from facegate_edge._image import load_image
     from facegate_edge._keys import SigningKey, TrustStore, VerifyKey
@@ -52,6 +56,7 @@ __all__ = [
     "Administrator",
     "AuditEntry",
     "AuditReport",
+    "BackupInfo",
     "Bundle",
     "CapturedFace",
     "ClientCertificate",
@@ -73,6 +78,7 @@ __all__ = [
     "GroupInfo",
     "JsonLinesSink",
     "ListInfo",
+    "Passphrase",
     "PersonInfo",
     "PixelFormat",
     "Policy",
@@ -82,7 +88,10 @@ __all__ = [
     "QueuedDecision",
     "QueuedReview",
     "Recognizer",
+    "RecoveryKey",
+    "RecoveryPublicKey",
     "Request",
+    "RestoreInfo",
     "Retention",
     "Reviewer",
     "SignedCertificate",
@@ -94,6 +103,7 @@ __all__ = [
     "TrustStore",
     "VerifyKey",
     "WebhookSink",
+    "WipePlan",
     "__version__",
     "errors",
     "find_credential",
@@ -103,12 +113,15 @@ __all__ = [
     "open_bundle",
     "open_gate",
     "open_reference_bundle",
+    "plan_wipe",
     "reference_policy",
+    "restore_backup",
     "sign_decision",
     "verify_archive",
     "verify_audit",
     "verify_certificate",
     "verify_decision",
+    "wipe_gate",
 ]
 
 __version__ = VERSION
@@ -117,6 +130,7 @@ _HOME = {
     "Administrator": "facegate._administrator",
     "AuditEntry": "facegate._store._audit_chain",
     "AuditReport": "facegate._store._audit_verify",
+    "BackupInfo": "facegate._backup",
     "Bundle": "facegate_edge._bundle",
     "CapturedFace": "facegate._captured",
     "ClientCertificate": "facegate._sinks._webhook",
@@ -138,6 +152,7 @@ _HOME = {
     "GroupInfo": "facegate._groups",
     "JsonLinesSink": "facegate._sinks._json_lines",
     "ListInfo": "facegate._lists",
+    "Passphrase": "facegate._recovery",
     "PersonInfo": "facegate._enrollment",
     "PixelFormat": "facegate_edge._values",
     "Policy": "facegate._policy",
@@ -147,7 +162,10 @@ _HOME = {
     "QueuedDecision": "facegate._store._outbox",
     "QueuedReview": "facegate._reviewer",
     "Recognizer": "facegate._recognizer",
+    "RecoveryKey": "facegate._recovery",
+    "RecoveryPublicKey": "facegate._recovery",
     "Request": "facegate._rights._requests",
+    "RestoreInfo": "facegate._restore",
     "Retention": "facegate._retention",
     "Reviewer": "facegate._reviewer",
     "SignedCertificate": "facegate._certificate",
@@ -159,6 +177,7 @@ _HOME = {
     "TrustStore": "facegate_edge._keys",
     "VerifyKey": "facegate_edge._keys",
     "WebhookSink": "facegate._sinks._webhook",
+    "WipePlan": "facegate._wipe",
     "find_credential": "facegate._credentials",
     "load_declaration": "facegate._declaration",
     "load_image": "facegate_edge._image",
@@ -166,12 +185,15 @@ _HOME = {
     "open_bundle": "facegate_edge._bundle",
     "open_gate": "facegate._gate_folder",
     "open_reference_bundle": "facegate._reference",
+    "plan_wipe": "facegate._wipe",
     "reference_policy": "facegate._reference",
+    "restore_backup": "facegate._restore",
     "sign_decision": "facegate._decision",
     "verify_archive": "facegate._rights._archive",
     "verify_audit": "facegate._store._audit_verify",
     "verify_certificate": "facegate._certificate",
     "verify_decision": "facegate._decision",
+    "wipe_gate": "facegate._wipe",
 }
 
 
