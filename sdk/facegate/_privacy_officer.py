@@ -93,6 +93,22 @@ class PrivacyOfficer(Records):
         with self._work() as work:
             return extend(work, number, days, note)
 
+    def held(self, reference: str) -> dict[str, int]:
+        """How many faces, consents and memberships are held of a person: what is said before they are erased.
+
+        Counts only, so nothing is logged, and it is no answer to a request.
+
+        Raises:
+            SubjectError: nobody of that reference is enrolled.
+        """
+        with self._gate.reading():
+            person = known_person(self._gate, reference)
+            tables = {"faces": "face", "consents": "consent", "groups": "membership"}
+            return {
+                name: self._gate.store.db.read(f"SELECT count(*) FROM {table} WHERE person = ?", person.id)[0][0]  # noqa: S608
+                for name, table in tables.items()
+            }
+
     # --- what is held --------------------------------------------------------------------------------------------
 
     def access(self, reference: str, *, request: str | None = None, checked_by: str | None = None) -> dict[str, Any]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -350,6 +353,50 @@ def test_certificates_of_another_gate_are_refused(peopled, tmp_path, clock, make
     with pytest.raises(CertificateError):
         restore(tmp_path / "b.backup", tmp_path / "again", clock=clock, certificates=[foreign.jws])
     assert not (tmp_path / "again").exists()
+
+
+# --- cut off -------------------------------------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from datetime import datetime, timezone
+from pathlib import Path
+from facegate import Credential, RecoveryKey, open_gate, restore_backup
+
+room, what, at = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+
+def progress(done, total):
+    if done >= at * total:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if what == "backup":
+    with open_gate(room / "gate", pipeline=object()) as gate:
+        administrator = gate.administrator(Credential.load(room / "gate-credentials" / "administrator.credential"))
+        administrator.backup(room / "killed.backup", RecoveryKey.load(room / "recovery.key").public, progress=progress)
+else:
+    with (room / "b.backup").open("rb") as stream:
+        restore_backup(stream, room / "killed", RecoveryKey.load(room / "recovery.key"), progress=progress)
+"""
+
+
+@pytest.mark.parametrize("what", ["backup", "restore"])
+def test_a_kill_leaves_a_whole_one_or_none(peopled, tmp_path, clock, what):
+    """Killed at any row, there is no backup and no gate under their names; the next attempt succeeds."""
+    RECOVERY.save(tmp_path / "recovery.key")
+    back_up(peopled, tmp_path / "b.backup")
+    for at in (0.0, 0.5, 1.0):
+        killed = subprocess.run(  # noqa: S603 - our own interpreter
+            [sys.executable, "-c", KILLED, str(tmp_path), what, str(at)],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert not (tmp_path / "killed").exists()
+        assert not (tmp_path / "killed.backup").exists()
+    back_up(peopled, tmp_path / "killed.backup")
+    assert restore(tmp_path / "killed.backup", tmp_path / "killed", clock=clock).people == 2
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------

@@ -236,8 +236,12 @@ def test_closing_an_account_gives_the_data_first(run):
 
 @pytest.mark.parametrize("how", ["erase", "withdraw", "close-account"])
 def test_erasing_asks_first(run, how):
-    """Where nobody can be asked, --yes is needed."""
+    """Where nobody can be asked, --yes is needed; a dry run counts, erases nothing and logs no request."""
     assert run("rights", how, "alice", *CHECKED)[0] == 2
+    held = run.json("rights", how, "alice", *CHECKED, "--dry-run")
+    assert held == {"reference": "alice", "dry_run": True, "faces": 2, "consents": 1, "groups": 0}
+    assert run("rights", how, "nobody", *CHECKED, "--dry-run")[0] == 3
+    assert run.json("rights", "requests") == {"requests": []}
     assert people(run) == ["alice", "bob"]
 
 

@@ -13,7 +13,7 @@ import click
 from facegate._certificate import verify_certificate
 from facegate._files import write_new
 from facegate.cli._consent_options import ConsentOptions, consent_options
-from facegate.cli._session import as_officer, confirm, gate_option, yes_option
+from facegate.cli._session import as_officer, confirm, dry_run_option, gate_option, yes_option
 from facegate.cli._tables import day, table
 from facegate.errors import CertificateError, ExportError
 from facegate_edge._keys import TrustStore
@@ -259,12 +259,19 @@ def object_(output: Output, folder: Path, reference: str, end: bool, basis: dict
 @_basis
 @_certificate_option
 @yes_option
+@dry_run_option
 @click.pass_obj
 def erase(
-    output: Output, folder: Path, reference: str, basis: dict[str, str | None], target: Path | None, yes: bool
+    output: Output,
+    folder: Path,
+    reference: str,
+    basis: dict[str, str | None],
+    target: Path | None,
+    yes: bool,
+    dry_run: bool,
 ) -> None:
     """Erase a person: their key, templates, consents. Gives a signed certificate. Role: privacy officer."""
-    _erase(output, folder, reference, "erase", basis, target, yes=yes)
+    _erase(output, folder, reference, "erase", basis, target, yes=yes, dry_run=dry_run)
 
 
 @click.command(short_help="Withdraw a person's consent, and certify the erasure.")
@@ -273,12 +280,19 @@ def erase(
 @_basis
 @_certificate_option
 @yes_option
+@dry_run_option
 @click.pass_obj
 def withdraw(
-    output: Output, folder: Path, reference: str, basis: dict[str, str | None], target: Path | None, yes: bool
+    output: Output,
+    folder: Path,
+    reference: str,
+    basis: dict[str, str | None],
+    target: Path | None,
+    yes: bool,
+    dry_run: bool,
 ) -> None:
     """The person withdraws their consent: they are erased at once. Gives a certificate. Role: privacy officer."""
-    _erase(output, folder, reference, "withdraw", basis, target, yes=yes)
+    _erase(output, folder, reference, "withdraw", basis, target, yes=yes, dry_run=dry_run)
 
 
 @click.command("close-account", short_help="Give a person their data, erase them, close their requests.")
@@ -288,6 +302,7 @@ def withdraw(
 @_basis
 @_certificate_option
 @yes_option
+@dry_run_option
 @click.pass_obj
 def close_account(
     output: Output,
@@ -297,9 +312,10 @@ def close_account(
     basis: dict[str, str | None],
     target: Path | None,
     yes: bool,
+    dry_run: bool,
 ) -> None:
     """Erase a person for good: their data first if they want it, then everything. Role: privacy officer."""
-    _erase(output, folder, reference, "close_account", basis, target, yes=yes, export_to=export_to)
+    _erase(output, folder, reference, "close_account", basis, target, yes=yes, dry_run=dry_run, export_to=export_to)
 
 
 @click.command(short_help="Give the certificate of an erasure once more.")
@@ -343,11 +359,17 @@ def _erase(
     target: Path | None,
     *,
     yes: bool,
+    dry_run: bool,
     export_to: Path | None = None,
 ) -> None:
-    confirm(output, f"Erase {reference} with everything that the gate has of them? This cannot be undone.", yes=yes)
     more = {} if how != "close_account" else {"export_to": export_to}
     with as_officer(folder) as officer:
+        held = officer.held(reference)
+        what = ", ".join(f"{count} {name}" for name, count in held.items())
+        if dry_run:
+            output.emit({"reference": reference, "dry_run": True, **held}, f"would erase {reference}: {what}")
+            return
+        confirm(output, f"Erase {reference} ({what})? This cannot be undone.", yes=yes)
         signed: SignedCertificate = getattr(officer, how)(reference, **basis, **more)
     _give(output, reference, signed, target)
 
