@@ -188,6 +188,7 @@ class GateCore:
         self._pid = os.getpid()
         self._retention: Retention | None = None
         self._sweep_at = float("inf")
+        self._inside = 0  # how many of `reading` are open, one in the other
         self._refused = RateLimit(_MAX_REFUSED)
         self._opened: dict[str, int] = {}  # row ids of the credentials that opened a role, by label
         self.rate = self._resume()
@@ -218,10 +219,15 @@ class GateCore:
             self.check_open()
             self._check_revoked(label)
             now = self.clock.monotonic()
-            if now >= self._sweep_at:
+            # Not in the middle: whoever came in before must find the people whom they found.
+            if self._inside == 0 and now >= self._sweep_at:
                 self._sweep_at = now + _SWEEP_EVERY  # first: the sweep comes in here as well
                 sweep(self)
-            yield
+            self._inside += 1
+            try:
+                yield
+            finally:
+                self._inside -= 1
 
     @contextmanager
     def operation(self, role: str, label: str) -> Iterator[Work]:

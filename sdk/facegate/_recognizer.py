@@ -51,7 +51,7 @@ class Recognizer:
             EngineError: a model failed to run.
         """
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             seconds = float(gate.setting("captured_seconds"))
             return tuple([gate.captured.add(face, probe, seconds) for face, probe in gate.examiner.every(frame)])
 
@@ -70,7 +70,7 @@ class Recognizer:
         if not is_reference(reference):
             raise no_reference("subject")
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             person = gate.store.person(reference)
             if person is None:
                 return self._trial("verify", face, reference, "unknown_subject", {})
@@ -94,7 +94,7 @@ class Recognizer:
             FrameError, CapturedFaceError, GateClosedError, EngineError, StoreError: see `verify`.
         """
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             return self._trial("identify", face, EVERYBODY, None, gate.groups(groups))
 
     def candidates(
@@ -119,7 +119,7 @@ class Recognizer:
         """
         check_k(k)
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             among = gate.groups(groups)
             self._check_face(face)
             self._check_allowed("candidates", EVERYBODY)
@@ -149,7 +149,7 @@ class Recognizer:
         """
         check_k(k)
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             face_list = gate.store.face_list(list_name) if is_reference(list_name) else None
             if face_list is None:
                 raise ListError("there is no such list", hint="an enroller can list the face lists")
@@ -178,7 +178,7 @@ class Recognizer:
             GateClosedError: the gate is closed.
         """
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             ids = list(dict.fromkeys(face_id(face) for face in face_ids))
             probes = [gate.captured.get(face) for face in ids]
             templates = [None if probe.template is None else probe.template.data for probe in probes]
@@ -201,8 +201,10 @@ class Recognizer:
             GateClosedError: the gate is closed.
             StoreError: it could not be marked; the sink is given the same decision again.
         """
-        self._gate.check_open()
-        return self._gate.outbox.deliver(sink, limit=limit)
+        gate = self._gate
+        with gate.reading(self._label):
+            pass  # the gate is open, and the role
+        return gate.outbox.deliver(sink, limit=limit)
 
     def delivery(
         self, sink: Sink, *, poll: float = 1.0, on_report: Callable[[DeliveryReport], object] | None = None
@@ -214,7 +216,7 @@ class Recognizer:
 
         Args:
             sink: where to.
-            poll: seconds between two looks all the same, for decisions of other processes' making, such as verdicts.
+            poll: seconds between two looks all the same.
             on_report: told after every attempt that delivered something or failed, in the thread that delivers.
 
         Raises:
@@ -223,7 +225,8 @@ class Recognizer:
         from facegate._delivery import Delivery  # noqa: PLC0415 - few gates deliver by themselves
 
         gate = self._gate
-        gate.check_open()
+        with gate.reading(self._label):
+            pass
         delivery = Delivery(gate.outbox, sink, poll=poll, on_report=on_report)
         gate.on_decision = delivery.wake
         return delivery

@@ -78,7 +78,10 @@ def test_what_a_revoked_credential_opened_is_closed(enrolled, shows):
     recognizer, administrator = roles.recognizer, roles.administrator
     assert recognizer.identify(shows(ALICE)).decision.outcome == "match"
     administrator.revoke_credential("recognizer")
-    for call in (recognizer.identify, lambda frame: recognizer.verify("alice", frame), recognizer.candidates):
+    for call in (
+        *(recognizer.identify, lambda frame: recognizer.verify("alice", frame), recognizer.candidates),
+        *(recognizer.detect, lambda _: recognizer.group([]), recognizer.deliver, recognizer.delivery),
+    ):
         with pytest.raises(errors.RoleError, match="revoked"):
             call(shows(ALICE))
     with pytest.raises(errors.RoleError):
