@@ -234,6 +234,23 @@ def test_a_service_waits_for_a_receiver_that_comes_back(run):
     service.communicate()
 
 
+def test_a_service_ends_although_its_receiver_is_silent(run, secret):
+    """What hangs is given up when its time is over; the decision waits for the next one."""
+
+    def silent(server, connection):
+        server.read(connection)
+        server.over.wait(DONE)
+
+    with Server(silent) as server:
+        args = ("--to", server.url, "--secret-file", secret, "--allow-loopback-http", "--follow", "--timeout", "2")
+        service = start(run, *args)
+        wait_for(lambda: server.connections)
+        service.terminate()
+        out, _ = service.communicate(timeout=DONE)
+    assert (service.returncode, out) == (0, "0 delivered\n")
+    assert run.json("outbox", "status")["waiting"] == 3
+
+
 def test_two_services_do_not_overtake_each_other(run):
     """The second one says so and ends."""
     first = start(run, "--to", "out.jsonl", "--follow", "--poll", "0.05")
