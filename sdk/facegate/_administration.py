@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from facegate._backup import make_backup
@@ -53,7 +52,7 @@ class Administration:
             BackupWriteError: it cannot be written. Nothing is left behind.
             KeyPassphraseError: the passphrase is too short.
         """
-        return make_backup(self._gate, path, recipient, partial(self._gate.operation, _ROLE, self._label), progress)
+        return make_backup(self._gate, path, recipient, label=self._label, progress=progress)
 
     def rotate_key(self, provider: str | None = None) -> str:
         """Wrap every key anew with another sealing secret; templates and their seals stay as they are.
@@ -70,7 +69,7 @@ class Administration:
             StoreError: the gate is in memory only, or nothing could be written; nothing has changed.
         """
         gate, folder = self._gate, self._folder()
-        with gate.reading():
+        with gate.reading(self._label):
             store = gate.store
             old = store.sealer.key_id
             name = store.key_name if provider is None else provider
@@ -92,7 +91,7 @@ class Administration:
             StoreError: nothing could be written; nothing has changed.
         """
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             gate.store.renew_rotation(
                 log=lambda tx: self._log(tx, "renew_rotation", rotation=_state(tx, "rotation_id"))
             )

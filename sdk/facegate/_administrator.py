@@ -28,7 +28,7 @@ class Administrator(Administration):
 
     def credentials(self) -> tuple[CredentialInfo, ...]:
         """Who can open which role, by role and label. The tokens are known to nobody but their holders."""
-        with self._gate.reading():
+        with self._gate.reading(self._label):
             return list_credentials(self._gate.store.db)
 
     def add_credential(self, role: Role, label: str) -> Credential:
@@ -64,7 +64,7 @@ class Administrator(Administration):
 
     def settings(self) -> dict[str, bool | int | str]:
         """All settings by name; `facegate._settings` says what each does and takes."""
-        with self._gate.reading():
+        with self._gate.reading(self._label):
             return read_settings(self._gate.store.db)
 
     def set(self, name: str, value: bool | int | str) -> None:

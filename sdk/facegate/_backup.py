@@ -36,7 +36,7 @@ from facegate_edge._version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from facegate._core import GateCore, Work
+    from facegate._core import GateCore
     from facegate._recovery import Recipient
 
 __all__ = ["FILES", "BackupInfo", "make_backup"]
@@ -76,7 +76,8 @@ def make_backup(
     gate: GateCore,
     path: str | os.PathLike[str],
     recipient: Recipient,
-    work: Callable[[], contextlib.AbstractContextManager[Work]],
+    *,
+    label: str,
     progress: Callable[[int, int], object] | None = None,
 ) -> BackupInfo:
     """Write a backup of an opened gate to a new file, all of it or nothing. The gate's lock is held meanwhile.
@@ -85,7 +86,7 @@ def make_backup(
         gate: whose.
         path: where to; nothing may be there.
         recipient: for whom it is locked.
-        work: begins the operation that the audit log tells of.
+        label: of the administrator's credential.
         progress: is told now and then how many rows of how many are written.
 
     Raises:
@@ -97,7 +98,7 @@ def make_backup(
     folder = gate.folder
     if folder is None:
         raise BackupError("a gate in memory has no backup", hint="it forgets everything when it is closed")
-    with gate.reading():
+    with gate.reading(label):
         _check_target(path)
         try:
             descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)  # 0600
@@ -111,8 +112,8 @@ def make_backup(
                 os.fsync(stream.fileno())
                 size = stream.tell()
             # First what the log says of it, then the file in its place: no backup is there of which nothing is known.
-            with work() as operation:
-                operation.log(
+            with gate.operation("administrator", label) as work:
+                work.log(
                     "backup",
                     details={
                         "backup": info.id,

@@ -9,7 +9,6 @@ by which the folder is known as a gate, goes last.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from facegate._files import sync_folder
 from facegate._gate_folder import GATE, KEY, STORE, read_info
+from facegate._store._files import drop_lock, take_lock
 from facegate._store._key_providers import FileKey, SavableKey, parse_provider
-from facegate.errors import GateInUseError, SealKeyError, StoreError, WipeError
+from facegate.errors import SealKeyError, StoreError, WipeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -186,17 +186,8 @@ def _remove_folders(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep gates out while the folder goes. The lock is on the store's lock file, as a gate's is."""
-    path = folder / f"{STORE}.lock"
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise WipeError(f"{path} cannot be opened: {error.strerror}", hint="use the gate's account") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise GateInUseError("another process has the gate open", hint="stop it first") from None
+    """Keep gates, and those who deliver for them, out while the folder goes. Raises GateInUseError."""
+    with contextlib.ExitStack() as stack:
+        for name in (STORE, f"{STORE}-delivery"):
+            stack.callback(drop_lock, take_lock(folder / name))
         yield
-    finally:
-        os.close(descriptor)

@@ -186,11 +186,12 @@ def test_what_cannot_be_destroyed_is_named_and_tried_again(peopled, monkeypatch)
     assert not peopled.folder.exists()
 
 
-def test_the_lock_holds_between_processes(peopled):
-    """A gate that another process has open is in use."""
+@pytest.mark.parametrize("lock", [".lock", "-delivery.lock"])
+def test_the_lock_holds_between_processes(peopled, lock):
+    """A gate that another process has open, or delivers decisions of, is in use."""
     code = (
         "import fcntl, os, sys\n"
-        f"lock = os.open({str(peopled.folder / (STORE + '.lock'))!r}, os.O_RDWR)\n"
+        f"lock = os.open({str(peopled.folder / (STORE + lock))!r}, os.O_RDWR | os.O_CREAT)\n"
         "fcntl.flock(lock, fcntl.LOCK_EX)\nprint('ready', flush=True)\nsys.stdin.read()\n"
     )
     process = subprocess.Popen(  # noqa: S603 - our own interpreter
