@@ -23,7 +23,13 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from facegate import SignedDecision, verify_decision
 from facegate._sinks import _webhook
 from facegate._sinks._json_lines import JsonLinesSink
-from facegate._sinks._webhook import ClientCertificate, WebhookSink, load_webhook_secrets, parse_webhook_secrets, sign_request
+from facegate._sinks._webhook import (
+    ClientCertificate,
+    WebhookSink,
+    load_webhook_secrets,
+    parse_webhook_secrets,
+    sign_request,
+)
 from facegate.errors import (
     CommandUnavailableError,
     DecisionSchemaError,
@@ -744,7 +750,7 @@ def test_a_secret_s_file_that_is_none_is_refused(tmp_path, make):
 
 
 def test_certificates_that_cannot_be_used_are_refused(authority, tmp_path):
-    """Missing, swapped, another's, readable by others, with a passphrase: when the sink is made, and nobody is asked."""
+    """Missing, swapped, another's, readable by others, locked: when the sink is made, and nobody is asked."""
     certificate, key = authority.issue("client", client=True)
     other = authority.issue("another", client=True)[1]
     locked = tmp_path / "locked.key"
