@@ -272,13 +272,13 @@ class Database:
         path = self.path
         if path is None or self._transaction is not None:
             return path is None
-        pending = self.read("SELECT id FROM setting WHERE name = ?", CLEANING)
-        if not pending:
-            return True
-        # What an earlier cleaning could not finish is not known any more.
-        pieces = None if self._unclean else pieces
-        self._unclean = True
         try:
+            pending = self.read("SELECT id FROM setting WHERE name = ?", CLEANING)
+            if not pending:
+                return True
+            # What an earlier cleaning could not finish is not known any more.
+            pieces = None if self._unclean else pieces
+            self._unclean = True
             if pieces is None or (self.checkpoint() and found_in(path, pieces)):
                 self._open().execute("VACUUM")
             if not self.checkpoint():

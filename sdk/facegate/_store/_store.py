@@ -321,15 +321,23 @@ class Store(Rows):
             sealer = Sealer(secret, self.gate_id)
         finally:
             secret[:] = bytes(len(secret))
+        committed: list[bool] = []
         try:
             with self.db.transaction() as tx:
+                tx.after_commit(lambda: committed.append(True))
                 rewrap(tx, self.db, self.sealer, sealer)
                 if log is not None:
                     log(tx)
         except BaseException:
             with contextlib.suppress(StoreError):
-                self._decide_key(keys)
+                if committed:
+                    self._use_key(keys, sealer)
+                else:
+                    self._decide_key(keys)
             raise
+        self._use_key(keys, sealer)
+
+    def _use_key(self, keys: KeyRotation, sealer: Sealer) -> None:
         self.sealer = sealer
         keys.promote()
 
@@ -340,7 +348,8 @@ class Store(Rows):
         place; until then the new secret must not be thrown away.
         """
         with self.db.transaction() as tx:
-            tx.execute("UPDATE state SET key_id = key_id WHERE id = 1")
+            # SQLite writes no page that has not changed: this one does, and gets its old value back with the commit.
+            tx.execute("UPDATE state SET tally = x'' WHERE id = 1")
         keys.abandon()
 
     def settle_key(self) -> None:
