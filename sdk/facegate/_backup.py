@@ -141,7 +141,7 @@ def _write(
     recipient: Recipient,
     progress: Callable[[int, int], object] | None,
 ) -> BackupInfo:
-    created = format_time(gate.clock.now())
+    created = format_time(gate.now().time)  # believed: certificates of later erasures are told by it
     writer = BackupWriter(
         stream, recipient=recipient, signer=gate.device, created=created, device=gate.device_id, version=VERSION
     )

@@ -85,6 +85,11 @@ class BackupHeader:
         return VerifyKey(b64url_decode(self.device_key))
 
     @property
+    def moment(self) -> datetime:
+        """`created` as a time."""
+        return datetime.strptime(self.created, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+
+    @property
     def kind(self) -> Literal["recovery_key", "passphrase"]:
         """What opens it."""
         return "passphrase" if self.recipient["kind"] == "passphrase" else "recovery_key"
@@ -314,10 +319,9 @@ def _parse_header(head: bytes) -> BackupHeader:
         if not texts or not named or header.format != FORMAT:
             raise ValueError  # noqa: TRY301 - all that can be wrong here has one answer
         forms = _ID.fullmatch(header.id) is not None and _TIME.fullmatch(header.created) is not None
-        datetime.strptime(header.created, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
         if not forms or not is_reference(header.device):
             raise ValueError  # noqa: TRY301
-        _ = header.maker
+        _ = header.maker, header.moment
     except (ValueError, TypeError, RecursionError):
         raise BackupFormatError("the backup's header is not as one is", hint=_COPY) from None
     return header

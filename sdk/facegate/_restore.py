@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -39,6 +38,7 @@ from facegate_edge._keys import SigningKey, TrustStore
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
     from types import TracebackType
 
     from typing_extensions import Self
@@ -131,7 +131,8 @@ def restore_backup(
             made = make_beside(folder, undo)
             provider = parse_provider(DEFAULT_KEY if dry_run else key, folder=made)
             reader = BackupReader(stream, opener, maker=maker)
-            restored = undo.enter_context(_Restored(made, reader.header, provider, clock, progress))
+            since = _Since(clock, reader.header)
+            restored = undo.enter_context(_Restored(made, reader.header, provider, since, progress))
             restored.take(reader)
             info = restored.finish(folder, key, certificates, passphrase, dry_run=dry_run)
             if not dry_run:
@@ -359,8 +360,7 @@ class _Restored:
 
     def _sequence(self, store: Store) -> int:
         ((last,),) = store.db.read("SELECT sequence FROM state")
-        created = datetime.strptime(self._header.created, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
-        passed = int((self._clock.now() - created).total_seconds() * 1000)
+        passed = int((self._clock.now() - self._header.moment).total_seconds() * 1000)
         return int(last) + max(_GAP, passed)
 
     def _tell(self) -> None:
@@ -373,6 +373,19 @@ class _Restored:
             secret[:] = bytes(len(secret))
         if self._db is not None:
             self._db.close()
+
+
+class _Since:
+    """A clock that is not before the backup: a device that was just switched on may think that it is 1970."""
+
+    def __init__(self, clock: Clock, header: BackupHeader) -> None:
+        self._clock = clock
+        self._created = header.moment
+        self.monotonic = clock.monotonic
+
+    def now(self) -> datetime:
+        """The time of day, or that of the backup."""
+        return max(self._clock.now(), self._created)
 
 
 class _HeldKey:

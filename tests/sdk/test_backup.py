@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from datetime import datetime, timezone
 
 import numpy as np
 import pytest
@@ -193,6 +194,18 @@ def test_numbers_of_decisions_do_not_come_again(peopled, tmp_path, clock, shows)
     clock.wait(100 * 86400)
     later = restore(tmp_path / "b.backup", tmp_path / "later", clock=clock)
     assert later.sequence == lost - 1 + 100 * 86400 * 1000  # one for each millisecond
+
+
+def test_a_device_that_thinks_it_is_1970(peopled, tmp_path, clock):
+    """A restore is not before its backup, whatever the clock says: neither numbers nor the log go back."""
+    made = back_up(peopled, tmp_path / "b.backup")
+    clock.moment = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    clock.boots, clock.seconds = 7, 5.0
+    info = restore(tmp_path / "b.backup", tmp_path / "again", clock=clock)
+    with peopled.open(tmp_path / "again") as roles:
+        (entry,) = roles.core.audit.entries(action="restored")
+        assert entry.details["made"] == made.created == info.created
+        assert entry.time >= max(e.time for e in roles.core.audit.entries() if e.number < entry.number)
 
 
 def test_both_ends_are_in_the_audit_log(peopled, tmp_path, clock):
