@@ -10,9 +10,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from facegate import Consent
-from facegate._gate_folder import read_info, write_info
+from facegate._gate_folder import read_info
 from facegate._sinks._json_lines import JsonLinesSink
-from facegate._store._key_providers import parse_provider
 
 from . import world
 from .model import Model, Operation, choose
@@ -43,6 +42,11 @@ class Places:
     gate: Path
     decisions: Path
     oracle: Path
+
+    @property
+    def backup(self) -> Path:
+        """The one backup, beside the gate."""
+        return self.gate.with_name("backup")
 
 
 class Oracle:
@@ -122,28 +126,14 @@ def _deliver(desk: Desk, places: Places, *_: Any) -> Any:
         return {"delivered": desk.core.outbox.deliver(sink, limit=5).delivered}
 
 
-def _rotate(desk: Desk, places: Places, name: str) -> Any:
-    core = desk.core
-    with core.lock:
-        core.store.rotate_key(parse_provider(name, folder=places.gate))
-        info = read_info(places.gate)
-        if core.store.key_name != info.key:
-            write_info(places.gate, dataclasses.replace(info, key=core.store.key_name))
-        core.store.settle_key()
-    return {}
-
-
-def _rotate_key(desk: Desk, places: Places, *_: Any) -> Any:
-    return _rotate(desk, places, read_info(places.gate).key)
-
-
 def _move_key(desk: Desk, places: Places, *_: Any) -> Any:
-    return _rotate(desk, places, _KEYS[_KEYS.index(read_info(places.gate).key) - 1])
+    other = _KEYS[_KEYS.index(read_info(places.gate).key) - 1]
+    return {"key": desk.administrator.rotate_key(other)}
 
 
-def _renew_rotation(desk: Desk, *_: Any) -> Any:
-    with desk.core.lock:
-        desk.core.store.renew_rotation()
+def _backup(desk: Desk, places: Places, *_: Any) -> Any:
+    places.backup.unlink(missing_ok=True)
+    desk.administrator.backup(places.backup, world.RECOVERY.public)
     return {}
 
 
@@ -175,9 +165,10 @@ _ACTIONS: dict[str, Any] = {
     ),
     "stranger": lambda desk, *_, number: _said(desk.recognizer.identify(world.frame(number))),
     "deliver": _deliver,
-    "rotate_key": _rotate_key,
+    "rotate_key": lambda desk, *_: {"key": desk.administrator.rotate_key()},
     "move_key": _move_key,
-    "renew_rotation": _renew_rotation,
+    "renew_rotation": lambda desk, *_: {"rotation": desk.administrator.renew_rotation()},
+    "backup": _backup,
     "sweep": lambda desk, *_: {"empty": desk.officer.sweep().empty},
     "checkpoint": lambda desk, *_: {"done": desk.core.store.db.checkpoint()},
 }

@@ -152,6 +152,7 @@ WEIGHTS = {
     "rotate_key": 1,
     "move_key": 1,
     "renew_rotation": 1,
+    "backup": 1,
     "sweep": 2,
     "checkpoint": 1,
 }
@@ -201,7 +202,7 @@ def _arguments(name: str, model: Model, rng: random.Random) -> dict[str, Any] | 
         "identify": free,
         "verify": free,
     }.get(name, list(model.people))
-    if name in {"stranger", "deliver", "rotate_key", "move_key", "renew_rotation", "sweep", "checkpoint"}:
+    if name in {"stranger", "deliver", "rotate_key", "move_key", "renew_rotation", "backup", "sweep", "checkpoint"}:
         return {"number": number} if name == "stranger" else {}
     if not candidates:
         return None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from facegate import verify_decision
+from facegate._restore import restore_backup
 from facegate._store._store import FILE
 
 from . import world
@@ -79,6 +80,8 @@ class Inspector:
         head: the audit log's head when it was last looked at.
         sealed: sealed values that are in the store, by row.
         gone: those that were and are not any more.
+        backed_up: whether there must be a backup.
+        look_into_backups: how often one is restored, 0..1.
         rng: chooses what is looked at, where looking at everything takes too long.
     """
 
@@ -89,6 +92,8 @@ class Inspector:
     head: str | None = None
     sealed: dict[tuple[str, int], bytes] = field(default_factory=dict)
     gone: deque[bytes] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    backed_up: bool = False
+    look_into_backups: float = 0.3
     rng: random.Random = field(default_factory=lambda: random.Random(7))
 
     def look(self, desk: Desk, told: Testimony) -> None:
@@ -105,6 +110,7 @@ class Inspector:
         self._sink(desk)
         self._people(desk)
         self._leftovers(desk)
+        self._backup(told)
 
     def _answered(self, operation: Operation, answer: dict[str, Any]) -> None:
         if "added" in answer and answer["added"] < 1:
@@ -201,6 +207,18 @@ class Inspector:
         for data in self.gone:
             if data[_NEEDLE] in raw:
                 raise BrokenPromiseError("something that was erased is still in the files")
+
+    def _backup(self, told: Testimony) -> None:
+        """A backup that has its name is whole; one that was acknowledged has it."""
+        self.backed_up |= any(operation.name == "backup" for operation, _ in told.acknowledged)
+        if told.pending is not None and told.pending.name == "backup":
+            self.backed_up = False  # it may have been removed to be made again
+        if not self.places.backup.exists():
+            if self.backed_up:
+                raise BrokenPromiseError("the backup was acknowledged, and is lost")
+        elif self.rng.random() < self.look_into_backups:
+            with self.places.backup.open("rb") as stream:
+                restore_backup(stream, self.places.gate.with_name("restored"), world.RECOVERY, dry_run=True)
 
 
 def view(desk: Desk) -> dict[str, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["ALL", "CHANGES", "KILL", "Fault", "fault", "mark", "record"]
+__all__ = ["ALL", "CHANGES", "KILL", "SYNC", "Fault", "fault", "mark", "record"]
 
 CHANGES = WRITE | SYNC | TRUNCATE  # of what files contain
 ALL = CHANGES | OPEN | REMOVE | RENAME | MKDIR | LINK

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 import facegate_edge._pipeline
 from facegate import Frame, Policy, SigningKey, TrustStore
@@ -15,6 +16,7 @@ from facegate._credentials import ROLES, Credential
 from facegate._declaration import Declaration
 from facegate._gate_folder import open_gate
 from facegate._new_gate import create_gate
+from facegate._recovery import RecoveryKey
 from facegate_edge._bundle import open_bundle
 from facegate_edge._liveness import LivenessScore
 from facegate_edge._quality import Quality
@@ -31,6 +33,7 @@ __all__ = ["DEVICE_ID", "LENGTH", "SIGNER", "Desk", "Pipeline", "frame", "make_g
 LENGTH = 128
 SPACE = "test-space"
 SIGNER = SigningKey.from_seed(bytes(range(32)))
+RECOVERY = RecoveryKey(X25519PrivateKey.from_private_bytes(bytes(range(32, 64))))
 DEVICE_ID = "door-1"
 # Nobody is locked out or slowed down: how often a trial is allowed has tests of its own.
 POLICY = Policy(max_attempts=0, max_trials_per_minute=0)
