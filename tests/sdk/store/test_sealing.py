@@ -36,6 +36,19 @@ def test_what_is_sealed_opens_again(sealer):
     assert key not in wrapped
 
 
+def test_a_key_that_its_owner_wipes_is_still_the_key(sealer, monkeypatch):
+    """Some builds of the library keep a reference to the key instead of a copy: theirs must not be the one wiped."""
+    given, made = [], _sealing.AESGCM
+    wrapped = sealer.wrap(b"k" * 32, "person", 7)
+    monkeypatch.setattr(_sealing, "AESGCM", lambda key: given.append(key) or made(key))
+    key = bytearray(b"k" * 32)
+    OwnerKey(key, GATE, "person", 7)
+    sealer.owner_key(wrapped, "person", 7)
+    key[:] = bytes(32)
+    assert given == [b"k" * 32] * 2
+    assert all(type(k) is bytes for k in given)
+
+
 def test_the_same_is_sealed_differently_each_time(sealer):
     """The nonces are random: equal templates and keys cannot be seen to be equal."""
     key = new_owner_key()
