@@ -42,8 +42,8 @@ class OwnerKey:
     __slots__ = ("_aead", "_place")
 
     def __init__(self, key: bytes | bytearray, gate: str, kind: Owner, owner: int) -> None:
-        # A copy that nobody can change: where it is linked with an older OpenSSL the library keeps what it is given, and
-        # would go on with zeros once the caller has wiped it.
+        # A copy that nobody can change: some builds of the library keep what they are given, and would go on with zeros
+        # once the caller has wiped it.
         self._aead = AESGCM(bytes(key))
         self._place = encode("face", gate, kind, owner)
 
