@@ -115,7 +115,7 @@ class Administration:
 
     def _log(self, tx: Transaction, action: str, **details: str) -> None:
         """An entry of the audit log in a transaction that the store has opened."""
-        self._gate.audit.append(tx, role=_ROLE, action=action, details={**details, "by": self._label})
+        self._gate.audit.append(tx, role=_ROLE, action=action, details={**details, "by": str(self._label)})
 
     def _folder(self) -> Path:
         folder = self._gate.folder

@@ -53,7 +53,7 @@ class Administrator(Administration):
         return credential
 
     def revoke_credential(self, label: str) -> None:
-        """Let a credential open nothing any more. A role that it has opened stays open until the gate is closed.
+        """Let a credential open nothing any more. What was opened with it, here too, reads and writes nothing from now.
 
         Raises:
             CredentialError: there is none of that label, or it is the last administrator's.
@@ -70,6 +70,9 @@ class Administrator(Administration):
     def set(self, name: str, value: bool | int | str) -> None:
         """Change a setting. Raises SettingError: there is none of that name, or it cannot have that value."""
         with self._gate.operation("administrator", self._label) as work:
-            old = read_settings(self._gate.store.db).get(name)
+            before = read_settings(self._gate.store.db)
             write_setting(work.tx, name, value)
+            old = before[name]
+            if name == "captured_seconds":
+                work.tx.after_commit(self._gate.captured.clear)  # those that are held were promised another time
             work.log("set", details={"setting": name, "old": old, "new": value})

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from typing_extensions import Self
+
     from facegate._clock import Clock
     from facegate._clock_guard import TrustedTime
     from facegate._credentials import Role
@@ -190,7 +192,6 @@ class GateCore:
         self._sweep_at = float("inf")
         self._inside = 0  # how many of `reading` are open, one in the other
         self._refused = RateLimit(_MAX_REFUSED)
-        self._opened: dict[str, int] = {}  # row ids of the credentials that opened a role, by label
         self.rate = self._resume()
         self._sweep_at = float("-inf")  # not before: a dry run of the sweeper, right after opening, shows what is due
 
@@ -217,7 +218,7 @@ class GateCore:
         """
         with self.lock:
             self.check_open()
-            self._check_revoked(label)
+            self.check_role(label)
             now = self.clock.monotonic()
             # Not in the middle: whoever came in before must find the people whom they found.
             if self._inside == 0 and now >= self._sweep_at:
@@ -244,7 +245,7 @@ class GateCore:
                 if now.changed:
                     action = "clock_suspect" if now.suspect else "clock_trusted"
                     self.audit.append(tx, role="gate", action=action, details={"cause": now.cause or None})
-                yield Work(tx, now, role, label, self.audit.append)
+                yield Work(tx, now, role, str(label), self.audit.append)
             if role != "recognizer":
                 self._retention = None  # a setting may be another one
 
@@ -268,13 +269,11 @@ class GateCore:
                 raise RoleError(
                     f"this credential does not open the role {role}", hint="every role has a credential of its own"
                 )
-            rows = self.store.db.read("SELECT id FROM credential WHERE label = ?", label)
-            self._opened[label] = rows[0][0]
-            return label
+            return _Opened(label, self.store.db.read("SELECT id FROM credential WHERE label = ?", label)[0][0])
 
-    def _check_revoked(self, label: str) -> None:
-        opened = self._opened.get(label)
-        if opened is not None and not self.store.db.read("SELECT 1 FROM credential WHERE id = ?", opened):
+    def check_role(self, label: str) -> None:
+        """Raise RoleError if the credential that opened a role was revoked since, whoever has its label now."""
+        if isinstance(label, _Opened) and not self.store.db.read("SELECT 1 FROM credential WHERE id = ?", label.row):
             raise RoleError(
                 "the credential that opened this role was revoked", hint="open the role with one that is valid"
             )
@@ -430,6 +429,17 @@ def _next_sequence(tx: Transaction) -> int:
     # In the store's state, which its tally covers: a number is never given twice, whatever is put back.
     (number,) = tx.execute("UPDATE state SET sequence = sequence + 1 WHERE id = 1 RETURNING sequence").fetchone()
     return int(number)
+
+
+class _Opened(str):
+    """The label under which a role was opened, and the row of its credential: the label may be another's by now."""
+
+    row: int
+
+    def __new__(cls, label: str, row: int) -> Self:
+        opened = super().__new__(cls, label)
+        opened.row = row
+        return opened
 
 
 class _BelievedClock:

@@ -71,7 +71,7 @@ class Enroller(Groups, Lists):
         check_reference(reference)
         if minor is not None and type(minor) is not bool:
             raise EnrollError("minor is True, False or None", hint="say whether the person is a minor")
-        with gate.reading():
+        with gate.reading(self._label):
             person = gate.store.person(reference)
             if minor is None and gate.setting("ask_age"):
                 raise EnrollError(
@@ -113,7 +113,7 @@ class Enroller(Groups, Lists):
             ConsentMissingError, EnrollError, GateClosedError, EngineError, StoreError: see `enroll`.
         """
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             person = self._person(reference)
             self._check_consent(newest_consent(gate.store.db, person.id))
             if gate.refusal(person, gate.now()) == "unknown_subject":
@@ -133,7 +133,7 @@ class Enroller(Groups, Lists):
     def faces(self, reference: str) -> tuple[FaceInfo, ...]:
         """A person's faces, the oldest first. Raises SubjectError if there is no such person."""
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             person = self._person(reference)
             rows = gate.store.faces(person.id)
             return tuple(FaceInfo(face, moment(added), space == gate.store.space) for face, added, space in rows)
@@ -141,7 +141,7 @@ class Enroller(Groups, Lists):
     def remove_face(self, reference: str, face: int) -> None:
         """Remove one face of a person. Raises SubjectError: there is no such person, or it is not theirs."""
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             person = self._person(reference)
             if type(face) is not int or face not in [row[0] for row in gate.store.faces(person.id)]:
                 raise SubjectError("this is no face of that person", hint="`faces` lists the numbers of their faces")
@@ -152,7 +152,7 @@ class Enroller(Groups, Lists):
     def people(self) -> tuple[PersonInfo, ...]:
         """Everybody, by reference."""
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             joined: dict[int, list[str]] = {}
             for person, name in gate.store.db.iterate(
                 "SELECT person, name FROM membership JOIN people_group ON people_group.id = people_group ORDER BY name"
@@ -177,7 +177,7 @@ class Enroller(Groups, Lists):
     def outdated(self) -> tuple[str, ...]:
         """The references of people with faces of a bundle that this gate does not run: to be enrolled again."""
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             return tuple(sorted({face.reference for face in gate.store.outdated() if face.reference is not None}))
 
     # --- consent -------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ class Enroller(Groups, Lists):
             GuardianConsentError: the person is a minor, and this is no guardian's. Nothing has changed.
         """
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             person = self._person(reference)
             consent = self._check_consent(consent)
             if person.minor and not self._is_guardians(reference, consent):
@@ -202,7 +202,7 @@ class Enroller(Groups, Lists):
 
     def consents(self, reference: str) -> tuple[Consent, ...]:
         """A person's consents on record, the oldest first; the last one counts. Raises SubjectError."""
-        with self._gate.reading():
+        with self._gate.reading(self._label):
             return consents_of(self._gate.store.db, self._person(reference).id)
 
     def withdraw(self, reference: str) -> None:
@@ -230,7 +230,7 @@ class Enroller(Groups, Lists):
             SubjectError: there is no such person.
         """
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             person = self._person(reference)
             self._guard_minor(reference, person, consent)
             with gate.operation("enroller", self._label) as work:
@@ -281,7 +281,7 @@ class Enroller(Groups, Lists):
 
     def _erase(self, reference: str, action: str) -> None:
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             person = self._person(reference)
             with gate.operation("enroller", self._label) as work:
                 self._forget(work, person)

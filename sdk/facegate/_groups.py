@@ -41,7 +41,7 @@ class Groups(Desk):
     def delete_group(self, name: str) -> None:
         """Delete a group; its people stay enrolled. Raises GroupError if there is none of that name."""
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             group = find_group(gate.store, name)
             with gate.operation("enroller", self._label) as work:
                 gate.store.remove_group(work.tx, group.id)
@@ -50,7 +50,7 @@ class Groups(Desk):
     def join(self, group: str, reference: str) -> None:
         """Put a person into a group; one who is in it stays. Raises GroupError, SubjectError."""
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             found, person = find_group(gate.store, group), self._person(reference)
             with gate.operation("enroller", self._label) as work:
                 gate.store.join(work.tx, person.id, found.id)
@@ -59,7 +59,7 @@ class Groups(Desk):
     def leave(self, group: str, reference: str) -> None:
         """Take a person out of a group. Raises GroupError if they are not in it, SubjectError."""
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             found, person = find_group(gate.store, group), self._person(reference)
             if found not in gate.store.groups_of(person.id):
                 raise GroupError("the person is not in that group", hint="`members` lists who is")
@@ -69,7 +69,7 @@ class Groups(Desk):
 
     def groups(self) -> tuple[GroupInfo, ...]:
         """All groups, by name."""
-        with self._gate.reading():
+        with self._gate.reading(self._label):
             rows = self._gate.store.db.read(
                 "SELECT name, (SELECT count(*) FROM membership WHERE people_group = people_group.id) "
                 "FROM people_group ORDER BY name"
@@ -79,7 +79,7 @@ class Groups(Desk):
     def members(self, group: str) -> tuple[str, ...]:
         """The references of a group's people, sorted. Raises GroupError if there is no such group."""
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             return tuple(person.reference for person in gate.store.members(find_group(gate.store, group).id))
 
 

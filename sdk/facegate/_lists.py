@@ -54,7 +54,7 @@ class Lists(Desk):
             GateClosedError, EngineError, StoreError: see `enroll`.
         """
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             found = find_list(gate.store, name)
             consent = self._check_consent(consent)
             if consent.expires_at is not None:
@@ -73,7 +73,7 @@ class Lists(Desk):
     def remove_from_list(self, name: str, face: int) -> None:
         """Remove a face of a list. Raises ListError: there is no such list, or it is not in it."""
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             found = find_list(gate.store, name)
             if type(face) is not int or face not in [row[0] for row in gate.store.list_faces(found.id)]:
                 raise ListError("this face is not in that list", hint="`list_faces` lists the numbers of its faces")
@@ -84,7 +84,7 @@ class Lists(Desk):
     def delete_list(self, name: str) -> None:
         """Delete a list and erase its faces. Raises ListError if there is none of that name."""
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             found = find_list(gate.store, name)
             with gate.operation("enroller", self._label) as work:
                 gate.store.remove_list(work.tx, found.id)
@@ -92,7 +92,7 @@ class Lists(Desk):
 
     def lists(self) -> tuple[ListInfo, ...]:
         """All lists, by name."""
-        with self._gate.reading():
+        with self._gate.reading(self._label):
             rows = self._gate.store.db.read(
                 "SELECT name, (SELECT count(*) FROM face WHERE list = face_list.id) FROM face_list ORDER BY name"
             )
@@ -101,7 +101,7 @@ class Lists(Desk):
     def list_faces(self, name: str) -> tuple[FaceInfo, ...]:
         """A list's faces, the oldest first. Raises ListError if there is none of that name."""
         gate = self._gate
-        with gate.reading():
+        with gate.reading(self._label):
             found = find_list(gate.store, name)
             rows = gate.store.list_faces(found.id)
             return tuple(FaceInfo(face, moment(added), space == gate.store.space) for face, added, space in rows)

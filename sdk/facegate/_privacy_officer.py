@@ -101,7 +101,7 @@ class PrivacyOfficer(Records):
         Raises:
             SubjectError: nobody of that reference is enrolled.
         """
-        with self._gate.reading():
+        with self._gate.reading(self._label):
             person = known_person(self._gate, reference)
             tables = {"faces": "face", "consents": "consent", "groups": "membership"}
             return {
@@ -311,7 +311,10 @@ class PrivacyOfficer(Records):
 
     def sweep(self, *, dry_run: bool = False) -> SweepReport:
         """Erase what has been kept long enough; the gate does so by itself at opening and every hour."""
-        return sweep(self._gate, dry_run=dry_run)
+        with self._gate.lock:
+            self._gate.check_open()
+            self._gate.check_role(self._label)  # and not `reading`, which sweeps before it tells
+            return sweep(self._gate, dry_run=dry_run)
 
     # --- inside --------------------------------------------------------------------------------------------------
 
