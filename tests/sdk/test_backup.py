@@ -334,6 +334,8 @@ def test_certificates_erase_again_who_was_erased_after_the_backup(peopled, tmp_p
     """An old backup brings nobody back whose erasure certificate is at hand; the log says so."""
     back_up(peopled, tmp_path / "b.backup")
     with peopled.open() as roles:
+        sql = "SELECT sealed FROM face JOIN person ON person.id = face.person WHERE reference = 'alice'"
+        sealed = [row[0] for row in roles.core.store.db.read(sql)]
         certificate = roles.officer.erase("alice", checked_by="passport-seen")
     info = restore(tmp_path / "b.backup", tmp_path / "again", clock=clock, certificates=[certificate.jws])
     assert info.erased_again == ("alice",)
@@ -341,6 +343,10 @@ def test_certificates_erase_again_who_was_erased_after_the_backup(peopled, tmp_p
     with peopled.open(tmp_path / "again") as roles:
         assert roles.people() == ("bob",)
         assert roles.recognizer.identify(shows(1)).decision.outcome == "no_match"
+    raw = b"".join(path.read_bytes() for path in (tmp_path / "again").glob("gate.db*"))
+    assert sealed
+    assert not any(secret in raw for secret in sealed)
+    with peopled.open(tmp_path / "again") as roles:
         (entry,) = roles.core.audit.entries(action="person_erased")
         assert (entry.reference, entry.details["backup"]) == ("alice", info.backup)
         assert roles.officer.certify_again("alice").certificate.is_about("alice")
@@ -459,7 +465,7 @@ def test_a_restore_without_room(peopled, tmp_path, clock, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("facegate._restore.write_new", full)
+    monkeypatch.setattr("facegate._restored_folder.write_new", full)
     with pytest.raises(GateWriteError, match="No space"):
         restore(tmp_path / "b.backup", tmp_path / "again", clock=clock)
     assert sorted(tmp_path.iterdir()) == before
@@ -544,6 +550,9 @@ FORGERIES = (
     lambda e: e | {"table/state": b'["id"]\n[1]\n'},
     lambda e: e | {"table/audit": line(e["table/audit"], 1, lambda r: [*r[:2], "reviewer", *r[3:]])},
     lambda e: e | {"gate.json": b"{}"},
+    lambda e: e | {"gate.json": e["gate.json"].replace(b"door-1", b"door-2")},
+    lambda e: e | {"policy.json": e["policy.json"].replace(b"0.001", b"1e-9")},
+    lambda e: e | {"declaration.json": e["declaration.json"].replace(b"entrance", b"exits")},
     lambda e: e | {"device.key": b"none"},
     lambda e: e | {"bundle.fgb": b"none"},
 )
