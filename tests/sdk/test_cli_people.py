@@ -60,7 +60,7 @@ def test_enrolling_says_what_was_not_used(gate_commands):
     good, empty, two = run.picture("g.png", 10), run.picture("e.png"), run.picture("t.png", 10, 20)
     code, out, err = run("people", "enroll", "alice", good, empty, two)
     assert code == 0
-    assert out == "alice: 1 faces added, 1 in all\n"
+    assert out == "alice: 1 face added, 1 in all\n"
     assert "e.png: not used: no_face" in err
     assert "t.png: not used: several_faces" in err
     code, out, _ = run("people", "enroll", "bob", empty)
@@ -164,7 +164,7 @@ def test_removing_asks_first(gate_commands, types):
     assert run.json("people", "show", "alice")["faces"] == 2
     types("y\n")
     code, out, err = run("consent", "withdraw", "alice")
-    assert (code, out) == (0, "erased alice: 2 faces, 1 consents, 0 groups\n")
+    assert (code, out) == (0, "erased alice: 2 faces, 1 consent, 0 groups\n")
     assert "cannot be undone" in err
     for command in (["people", "remove"], ["consent", "withdraw"], ["people", "show"], ["faces", "list"]):
         assert run(*command, "alice", *(["--yes"] if command[1] in ("remove", "withdraw") else []))[0] == 3

@@ -8,6 +8,7 @@ import click
 
 from facegate.cli._pictures import load
 from facegate.cli._session import is_scripted
+from facegate.cli._tables import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +43,7 @@ def report(output: Output, result: EnrollResult, files: Sequence[Path]) -> None:
         if reason is not None:
             output.progress(f"{file}: not used: {reason}")
     if result.enrolled:
-        text = f"{result.reference}: {result.added} faces added, {result.faces} in all"
+        text = f"{result.reference}: {count(result.added, 'face')} added, {result.faces} in all"
         if result.duplicate_of is not None:
             text += f"; the same face is enrolled as {result.duplicate_of}"
     elif result.duplicate_of is not None:

@@ -13,7 +13,7 @@ from facegate._recovery import Passphrase, RecoveryPublicKey
 from facegate.cli._keys import load_recovery_key
 from facegate.cli._progress import Bar
 from facegate.cli._session import as_administrator, as_officer, confirm, gate_option, opened, yes_option
-from facegate.cli._tables import stamp
+from facegate.cli._tables import count, stamp
 from facegate.errors import BackupError, CertificateError, KeyPassphraseError
 from facegate_edge._keys import VerifyKey
 from facegate_edge._passphrase import (
@@ -149,9 +149,10 @@ def backup(output: Output, folder: Path, target: Path, recovery: Path | None) ->
     with as_administrator(folder) as administrator, Bar(output, "backing up") as bar:
         made = administrator.backup(target, recipient, progress=bar)
     opens = f"the recovery key {made.recovery_key}" if made.recovery_key else "its passphrase"
+    holds = f"{made.size / 1e6:.1f} MB, {count(made.people, 'person', 'people')}"
     output.emit(
         asdict(made) | {"path": str(made.path)},
-        f"wrote {made.path} ({made.size / 1e6:.1f} MB, {made.people} people); it opens with {opens}",
+        f"wrote {made.path} ({holds}); it opens with {opens}",
     )
 
 
@@ -228,10 +229,9 @@ def restore(
         made = restore_backup(
             stream, target, opener, key=key, maker=maker, certificates=certificates, progress=bar, dry_run=dry_run
         )
+    holds = f"{count(made.people, 'person', 'people')}, {count(made.decisions, 'decision')}"
     lines = [
-        f"the backup is good: {made.people} people, {made.decisions} decisions; nothing was kept"
-        if dry_run
-        else f"restored {made.device} to {target}: {made.people} people, {made.decisions} decisions",
+        f"the backup is good: {holds}; nothing was kept" if dry_run else f"restored {made.device} to {target}: {holds}",
         f"it was made {made.created} by device key {made.device_key}",
         *(f"erased again: {reference}" for reference in made.erased_again),
     ]
@@ -305,5 +305,5 @@ def _swept(swept: SweepReport) -> str:
         "reports": swept.reports,
         "requests": swept.requests,
     }
-    lines += [f"{done} {count} {name}" for name, count in counts.items() if count]
+    lines += [f"{done} {number} {name}" for name, number in counts.items() if number]
     return "\n".join(lines)

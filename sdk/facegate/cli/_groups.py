@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from facegate.cli._session import as_enroller, confirm, dry_run_option, gate_option, yes_option
-from facegate.cli._tables import table
+from facegate.cli._tables import count, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,11 +49,12 @@ def delete(output: Output, folder: Path, name: str, yes: bool, dry_run: bool) ->
     """Delete a group; its people stay enrolled. Role: enroller."""
     with as_enroller(folder) as enroller:
         members = len(enroller.members(name))
+        who = count(members, "person", "people")
         data = {"name": name, "members": members, "dry_run": dry_run}
         if dry_run:
-            output.emit(data, f"would delete the group {name} of {members} people, who stay enrolled")
+            output.emit(data, f"would delete the group {name} of {who}, who stay enrolled")
             return
-        confirm(output, f"Delete the group {name} of {members} people, who stay enrolled?", yes=yes)
+        confirm(output, f"Delete the group {name} of {who}, who stay enrolled?", yes=yes)
         enroller.delete_group(name)
     output.emit(data, f"deleted the group {name}")
 

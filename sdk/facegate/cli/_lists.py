@@ -11,7 +11,7 @@ from facegate.cli._consent_options import ConsentOptions, consent_options
 from facegate.cli._enrolled import report
 from facegate.cli._pictures import load, load_picture, photographs, pictures_argument
 from facegate.cli._session import as_enroller, as_recognizer, confirm, dry_run_option, gate_option, yes_option
-from facegate.cli._tables import day, stamp, table
+from facegate.cli._tables import count, day, stamp, table
 
 if TYPE_CHECKING:
     from facegate_edge._output import Output
@@ -69,13 +69,14 @@ def delete(output: Output, folder: Path, name: str, yes: bool, dry_run: bool) ->
     """Delete a list and its faces. Role: enroller."""
     with as_enroller(folder) as enroller:
         faces = len(enroller.list_faces(name))
+        what = count(faces, "face")
         data = {"name": name, "faces": faces, "dry_run": dry_run}
         if dry_run:
-            output.emit(data, f"would delete the list {name} and its {faces} faces")
+            output.emit(data, f"would delete the list {name} and its {what}")
             return
-        confirm(output, f"Delete the list {name} and its {faces} faces? This cannot be undone.", yes=yes)
+        confirm(output, f"Delete the list {name} and its {what}? This cannot be undone.", yes=yes)
         enroller.delete_list(name)
-    output.emit(data, f"deleted the list {name} and its {faces} faces")
+    output.emit(data, f"deleted the list {name} and its {what}")
 
 
 @click.command(short_help="Add the faces of pictures to a list, with consent.")

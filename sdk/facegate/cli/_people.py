@@ -10,7 +10,7 @@ from facegate.cli._consent_options import ConsentOptions, consent_options
 from facegate.cli._enrolled import report, with_duplicate_asked
 from facegate.cli._pictures import photographs, pictures_argument
 from facegate.cli._session import as_enroller, confirm, dry_run_option, gate_option, yes_option
-from facegate.cli._tables import day, stamp, table
+from facegate.cli._tables import count, day, stamp, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +61,7 @@ def show(output: Output, folder: Path, reference: str) -> None:
     }
     groups = ", ".join(person.groups) or "-"
     lines = [
-        f"{reference}: enrolled {day(person.enrolled_at)}, {len(faces)} faces, groups: {groups}",
+        f"{reference}: enrolled {day(person.enrolled_at)}, {count(len(faces), 'face')}, groups: {groups}",
         *([_remarks(person)] if _remarks(person) else []),
         *(f"face {f.id}, added {day(f.added_at)}{'' if f.current else ', of another bundle'}" for f in faces),
         *map(_consent_line, consents),
@@ -138,7 +138,7 @@ def erase(output: Output, folder: Path, reference: str, *, yes: bool, dry_run: b
     with as_enroller(folder) as enroller:
         held = _held(enroller, reference)
         data = {"reference": reference, "dry_run": dry_run, **held}
-        what = ", ".join(f"{count} {name}" for name, count in held.items())
+        what = ", ".join(count(number, name[:-1]) for name, number in held.items())
         if dry_run:
             output.emit(data, f"would erase {reference}: {what}")
             return

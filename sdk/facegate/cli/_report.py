@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from facegate.cli._session import as_reviewer, gate_option
-from facegate.cli._tables import day, table
+from facegate.cli._tables import count, day, table
 
 if TYPE_CHECKING:
     from facegate._feedback import ReportKind
@@ -41,7 +41,7 @@ def make(
     named = dict(_pair(condition) for condition in conditions)
     with as_reviewer(folder) as reviewer:
         made = reviewer.report(kind, decisions, conditions=named, note=note)
-    output.emit(made.to_dict(), f"{made.number}: {kind}, {len(decisions)} decisions")
+    output.emit(made.to_dict(), f"{made.number}: {kind}, {count(len(decisions), 'decision')}")
 
 
 @click.command("list", short_help="List the problem reports.")

@@ -14,7 +14,7 @@ from facegate._certificate import verify_certificate
 from facegate._files import write_new
 from facegate.cli._consent_options import ConsentOptions, consent_options
 from facegate.cli._session import as_officer, confirm, dry_run_option, gate_option, yes_option
-from facegate.cli._tables import day, table
+from facegate.cli._tables import count, day, table
 from facegate.errors import CertificateError, ExportError
 from facegate_edge._keys import TrustStore
 
@@ -365,7 +365,7 @@ def _erase(
     more = {} if how != "close_account" else {"export_to": export_to}
     with as_officer(folder) as officer:
         held = officer.held(reference)
-        what = ", ".join(f"{count} {name}" for name, count in held.items())
+        what = ", ".join(count(number, name[:-1]) for name, number in held.items())
         if dry_run:
             output.emit({"reference": reference, "dry_run": True, **held}, f"would erase {reference}: {what}")
             return

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-__all__ = ["day", "stamp", "table"]
+__all__ = ["count", "day", "stamp", "table"]
 
 
 def table(head: tuple[str, ...], rows: Sequence[Sequence[str]], empty: str) -> str:
@@ -18,6 +18,11 @@ def table(head: tuple[str, ...], rows: Sequence[Sequence[str]], empty: str) -> s
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def count(number: int, word: str, words: str = "") -> str:
+    """A number of things: 1 face, 2 faces; `words` where that is no added s."""
+    return f"{number} {word if number == 1 else words or word + 's'}"
 
 
 def stamp(moment: datetime | None) -> str | None:
