@@ -79,7 +79,8 @@ class Lockout:
             return
         row = tx.execute("SELECT failures FROM lockout WHERE scope = ?", scope).fetchone()
         failures = 1 + (row[0] if row is not None else 0)
-        until = self._clock.monotonic() + self._duration(failures)
+        duration = self._duration(failures)
+        until = self._clock.monotonic() + duration if duration else _OVER
         tx.execute(
             "INSERT OR REPLACE INTO lockout (scope, failures, boot, until) VALUES (?, ?, ?, ?)",
             *(scope, failures, boot_of(self._clock), until),

@@ -8,6 +8,8 @@ import pytest
 
 from facegate import Policy, errors
 from facegate._limits import RateLimit
+from facegate._lockout import Lockout
+from facegate._store._database import Database
 
 LIVE = {"require_liveness": True, "live_at": 0.9, "spoof_at": 0.5}
 ALICE, BOB, STRANGER = 1, 2, 3
@@ -45,6 +47,25 @@ def test_it_grows_no_longer_than_the_policy_says(enrolled, shows, clock):
         clock.wait(seconds - 0.1)
         assert reasons(recognizer.identify(shows(ALICE))) == ("locked_out",)
         clock.wait(0.1)
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"), [(4, 0), (5, 30), (6, 60), (7, 120), (10, 960), (12, 3600), (5000, 3600)]
+)
+def test_lock_outs_double_up_to_a_limit(clock, failures, seconds):
+    """Five failures lock for 30 s, each further one for twice as long, never longer than the limit."""
+    db = Database.memory()
+    lockout = Lockout(db, Policy(), clock)
+    with db.transaction() as tx:
+        for _ in range(failures):
+            lockout.failed(tx, "alice")
+    assert lockout.locked("alice") == (seconds > 0)
+    assert not lockout.locked("bob")
+    clock.wait(max(seconds - 0.25, 0.0))
+    assert lockout.locked("alice") == (seconds > 0)
+    clock.wait(0.25)
+    assert not lockout.locked("alice")
+    db.close()
 
 
 def test_attack_own_match_buys_no_trials_as_somebody_else(enrolled, shows):

@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 
 from facegate import Policy, QualityGate
-from facegate._lockout import Lockout
 from facegate.errors import PolicyError
 from facegate_edge._manifest import OperatingPoint
 
@@ -111,17 +110,3 @@ def test_policies_are_frozen():
     """Rules do not change under a gate's hands."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         Policy().fmr = 0.5
-
-
-@pytest.mark.parametrize(
-    ("failures", "seconds"), [(4, 0), (5, 30), (6, 60), (7, 120), (10, 960), (12, 3600), (5000, 3600)]
-)
-def test_lock_outs_double_up_to_a_limit(failures, seconds):
-    """Five failures lock for 30 s, each further one for twice as long, never longer than the limit."""
-    lockout = Lockout(Policy())
-    for _ in range(failures):
-        lockout.failed("alice", 100.0)
-    assert lockout.locked("alice", 100.0) == (seconds > 0)
-    assert lockout.locked("alice", 100.0 + seconds - 0.001) == (seconds > 0)
-    assert not lockout.locked("alice", 100.0 + seconds)
-    assert not lockout.locked("bob", 100.0)
