@@ -334,8 +334,9 @@ def _forget_in_child() -> None:
         connection, database._connection = database._connection, None  # noqa: SLF001 - ours
         if connection is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # never deallocated, not even when the child ends
-        drop_lock(database._lock)  # noqa: SLF001 - the parent's stays; the child would hold it beyond the parent's end
-        database._lock = None  # noqa: SLF001
+        lock, database._lock = database._lock, None  # noqa: SLF001
+        if lock is not None:
+            os.close(lock)  # the parent keeps it; the child would hold it beyond the parent's end
 
 
 os.register_at_fork(after_in_child=_forget_in_child)

@@ -73,8 +73,10 @@ def take_lock(path: Path) -> int:
 
 
 def drop_lock(lock: int | None) -> None:
-    """Let other processes have it."""
+    """Let other processes have it, also if a forked child still has its copy of the descriptor."""
     if lock is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_UN)
         # The file stays: if it were removed, two processes could hold locks on two files of one name.
         os.close(lock)
 
