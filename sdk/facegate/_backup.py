@@ -31,6 +31,7 @@ from facegate._store._key_providers import new_secret
 from facegate._store._schema import VERSION as SCHEMA
 from facegate._store._sealing import Sealer
 from facegate.errors import BackupError, BackupWriteError
+from facegate_edge._keys import TrustStore
 from facegate_edge._version import VERSION
 
 if TYPE_CHECKING:
@@ -147,8 +148,8 @@ def _write(
     )
     for name in FILES:
         writer.entry(name, _file(folder / name))
-    for trusted in sorted((folder / TRUST).glob("*.pub")):
-        writer.entry(f"{TRUST}/{trusted.name}", _file(trusted))
+    for trusted in TrustStore.load(folder / TRUST):  # by their ids: people may have put files of any name there
+        writer.entry(f"{TRUST}/{trusted.key_id}.pub", [trusted.to_pem()])
     store = gate.store
     counts = {table: store.db.read(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}  # noqa: S608 - constants
     contents = {"schema": SCHEMA, "gate": store.gate_id, "rows": counts}

@@ -221,6 +221,18 @@ def test_both_ends_are_in_the_audit_log(peopled, tmp_path, clock):
         assert (entry.details["backup"], entry.details["made"]) == (made.id, made.created)
 
 
+def test_trusted_keys_come_back_whatever_their_files_were_called(peopled, tmp_path, clock):
+    """An operator may have put a key into trust/ under any name."""
+    (key,) = (peopled.folder / "trust").glob("*.pub")
+    key.rename(key.with_name("Der Schlüssel.pub"))
+    SigningKey.generate().verify_key.save(peopled.folder / "trust" / "UPPER.pub")
+    back_up(peopled, tmp_path / "b.backup")
+    restore(tmp_path / "b.backup", tmp_path / "again", clock=clock)
+    assert len(list((tmp_path / "again" / "trust").iterdir())) == 2
+    with peopled.open(tmp_path / "again") as roles:
+        assert roles.people() == ("alice", "bob")
+
+
 def test_progress_is_told(peopled, tmp_path, clock):
     """Both directions say how many rows of how many are done, up to all of them."""
     for told, call in (
