@@ -174,7 +174,7 @@ def test_ids_are_not_used_again(peopled, tmp_path, clock, shows, consent):
     """The number of an erased person is not given to the next one, before a restore and after."""
     with peopled.open() as roles:
         (last,) = roles.core.store.db.read("SELECT max(id) FROM person")[0]
-        roles.enroller.remove("bob")
+        roles.enroller.withdraw("bob")
     back_up(peopled, tmp_path / "b.backup")
     restore(tmp_path / "b.backup", tmp_path / "again", clock=clock)
     with peopled.open(tmp_path / "again") as roles:
