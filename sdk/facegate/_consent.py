@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Literal, get_args
 
 from facegate._decision import is_reference
@@ -19,6 +19,9 @@ LegalBasis = Literal["explicit_consent", "employment_law", "public_interest", "d
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _MAX_PURPOSE = 200
+# What every calendar and every time zone can show, and the store can count.
+_FIRST = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_LAST = datetime(9999, 12, 31, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Consent:
         legal_basis: one of `LegalBasis`.
         text_version: which version of the text was agreed to, by the operator's name for it, such as "entrance-2".
         text_sha256: sha256 (hex) of that text, which the operator keeps.
-        given_at: when, with a time zone.
+        given_at: when, with a time zone; from 1970 on.
         taken_by: the reference of who took it.
         expires_at: until when; from then on the person is not recognized any more. None: until they are erased.
         guardian: the reference of a minor's guardian, who gave it in their place.
@@ -57,7 +60,7 @@ class Consent:
         _require(isinstance(self.text_sha256, str) and _SHA256.fullmatch(self.text_sha256) is not None, "text_sha256")
         for name in ("given_at", "expires_at"):
             moment = getattr(self, name)
-            aware = isinstance(moment, datetime) and moment.utcoffset() is not None
+            aware = isinstance(moment, datetime) and moment.utcoffset() is not None and _FIRST <= moment < _LAST
             _require(aware or (name == "expires_at" and moment is None), name)
         _require(is_reference(self.taken_by), "taken_by")
         _require(self.expires_at is None or self.expires_at > self.given_at, "expires_at")
@@ -77,7 +80,8 @@ class Consent:
         guardian: str | None = None,
     ) -> Consent:
         """The record of a consent to `text`, which is hashed and not kept."""
-        digest = hashlib.sha256(text.encode()).hexdigest()
+        # "surrogatepass": whatever a file's name or a form gave, it has a hash; of usual text that of its UTF-8.
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         return cls(purpose, legal_basis, text_version, digest, given_at, taken_by, expires_at, guardian)
 
     def valid_at(self, now: datetime) -> bool:

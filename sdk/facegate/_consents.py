@@ -10,11 +10,21 @@ from facegate._decision import format_time
 from facegate.errors import ConsentExpiredError, ConsentMissingError, ConsentPurposeError
 
 if TYPE_CHECKING:
+    from facegate._core import Work
     from facegate._declaration import Declaration
     from facegate._store._database import Database, Transaction
-    from facegate._store._store import Store
+    from facegate._store._store import PersonRow, Store
 
-__all__ = ["check_consent", "consent_details", "consents_of", "is_guardians", "moment", "newest_consent", "put_consent"]
+__all__ = [
+    "check_consent",
+    "consent_details",
+    "consents_of",
+    "is_guardians",
+    "moment",
+    "newest_consent",
+    "put_consent",
+    "renew_consent",
+]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _COLUMNS = "purpose, legal_basis, text_version, text_sha256, given, taken_by, expires, guardian"
@@ -59,6 +69,20 @@ def put_consent(tx: Transaction, person: int, consent: Consent) -> None:
     newest = tx.execute(_select("id DESC LIMIT 1"), person).fetchone()
     if newest is None or tuple(newest) != tuple(values.values()):
         tx.insert("consent", person=person, **values)
+
+
+def renew_consent(store: Store, work: Work, person: PersonRow, consent: Consent) -> None:
+    """Put another record of somebody who is enrolled. What the one before did not cover any more is gone with it.
+
+    Whether the sweeper has come since the earlier one ran out must make no difference: a new consent is for what is
+    done from now on, and revives nothing.
+    """
+    before = newest_consent(store.db, person.id)
+    if not person.lapsed and (before is None or before.expired_at(work.now.time)):
+        said = {"class": "consent", "faces": len(store.faces(person.id)), "before": format_time(work.now.time)}
+        store.lapse_person(work.tx, person.id)
+        work.log("consent_lapsed", person.reference, said)
+    put_consent(work.tx, person.id, consent)
 
 
 def consents_of(db: Database, person: int) -> tuple[Consent, ...]:

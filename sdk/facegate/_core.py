@@ -397,6 +397,7 @@ class GateCore:
             self._closed = True
             if os.getpid() != self._pid:
                 return
+            self.on_decision()  # what waits for decisions need not wait any longer
             self.captured.clear()
             self.lockout.pause()
             try:
@@ -434,6 +435,7 @@ def _next_sequence(tx: Transaction) -> int:
 class _Opened(str):
     """The label under which a role was opened, and the row of its credential: the label may be another's by now."""
 
+    __slots__ = ("row",)
     row: int
 
     def __new__(cls, label: str, row: int) -> Self:

@@ -67,8 +67,8 @@ class Declaration:
         legal_basis: one of `LegalBasis`.
         informed: who is informed, and how.
         alternative: what is offered to people who do not want to be recognized.
-        minors: minors may be among the people: the gate then asks with each enrolment (setting `ask_age`). They need a
-            guardian's consent whatever is said here.
+        minors: minors may be among the people: the gate then asks with each enrolment (setting `ask_age`), and they
+            need a guardian's consent. If not, none is enrolled, whoever agreed.
         public_space, mobile_camera, law_enforcement: where and by whom.
         covert, tracking, infers_emotion, infers_gender, infers_traits, scraped_faces, scores_people, predicts_crime:
             prohibited; the answer is on record.

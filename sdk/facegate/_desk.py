@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from facegate._consents import check_consent
 from facegate._core import no_reference
 from facegate._decision import is_reference
-from facegate.errors import SubjectError
+from facegate.errors import EnrollError, GuardianConsentError, SubjectError
 
 if TYPE_CHECKING:
+    from facegate._clock_guard import TrustedTime
     from facegate._consent import Consent
     from facegate._core import GateCore
     from facegate._store._store import PersonRow
@@ -37,9 +38,34 @@ class Desk:
             raise SubjectError("no such person is enrolled", hint="`people` lists the references")
         return person
 
-    def _check_consent(self, consent: Consent | None) -> Consent:
+    def _check_consent(self, consent: Consent | None, now: TrustedTime | None = None) -> Consent:
+        """The consent, if it counts now, or at the time of an operation."""
         gate = self._gate
-        return check_consent(consent, gate.declaration, gate.now().time, demonstration=gate.demonstration)
+        time = (gate.now() if now is None else now).time
+        return check_consent(consent, gate.declaration, time, demonstration=gate.demonstration)
+
+    def _check_age_said(self, minor: bool | None) -> None:
+        """Raise EnrollError unless it was said whether somebody is a minor, if it has to be."""
+        if minor is not None and type(minor) is not bool:
+            raise EnrollError("minor is True, False or None", hint="say whether the person is a minor")
+        if minor is None and self._gate.setting("ask_age"):
+            raise EnrollError(
+                "it was not said whether the person is a minor",
+                hint=f"younger than {self._gate.setting('age_limit')} years: minor=True (--minor); else minor=False "
+                "(--adult)",
+            )
+
+    def _check_minors_declared(self) -> None:
+        """Raise GuardianConsentError if the gate was declared to be for no minors: no guardian's consent counts then.
+
+        A demonstration may: it recognizes nobody.
+        """
+        declaration = self._gate.declaration
+        if not declaration.minors and declaration.legal_basis != "demonstration":
+            raise GuardianConsentError(
+                "this gate was declared to be for no minors, so that no guardian can agree",
+                hint="what a gate is declared for does not change: for minors make another gate",
+            )
 
 
 def check_reference(reference: object) -> None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from facegate._consents import consent_details, consents_of, is_guardians, moment, newest_consent, put_consent
+from facegate._consents import (
+    consent_details,
+    consents_of,
+    is_guardians,
+    moment,
+    newest_consent,
+    put_consent,
+    renew_consent,
+)
 from facegate._desk import check_reference
 from facegate._enrollment import EnrollResult, FaceInfo, PersonInfo, Pictures
 from facegate._groups import Groups, find_groups
@@ -69,15 +77,9 @@ class Enroller(Groups, Lists):
         """
         gate = self._gate
         check_reference(reference)
-        if minor is not None and type(minor) is not bool:
-            raise EnrollError("minor is True, False or None", hint="say whether the person is a minor")
         with gate.reading(self._label):
             person = gate.store.person(reference)
-            if minor is None and gate.setting("ask_age"):
-                raise EnrollError(
-                    "it was not said whether the person is a minor",
-                    hint=f"younger than {gate.setting('age_limit')} years: minor=True, else minor=False",
-                )
+            self._check_age_said(minor)
             young = minor if minor is not None else person is not None and person.minor
             if young:
                 self._guard_minor(reference, person, consent)
@@ -87,6 +89,7 @@ class Enroller(Groups, Lists):
                 if not pictures.usable or (pictures.duplicate_of is not None and not allow_duplicate):
                     return pictures.result(reference, added=False)
                 with gate.operation("enroller", self._label) as work:
+                    self._check_consent(consent, work.now)  # the models take their time, and it may be over by now
                     known = self._keep(work, reference, person, minor=young)
                     pictures.store(work.tx, known)
                     put_consent(work.tx, known, consent)
@@ -124,6 +127,7 @@ class Enroller(Groups, Lists):
                 if not pictures.usable or (pictures.duplicate_of is not None and not allow_duplicate):
                     return pictures.result(reference, added=False)
                 with gate.operation("enroller", self._label) as work:
+                    self._check_consent(newest_consent(gate.store.db, person.id), work.now)
                     pictures.store(work.tx, person.id)
                     work.tx.update("person", person.id, used=work.ms)
                     details = {"faces": len(pictures.usable), "duplicate_of": pictures.duplicate_of}
@@ -139,10 +143,15 @@ class Enroller(Groups, Lists):
             return tuple(FaceInfo(face, moment(added), space == gate.store.space) for face, added, space in rows)
 
     def remove_face(self, reference: str, face: int) -> None:
-        """Remove one face of a person. Raises SubjectError: there is no such person, or it is not theirs."""
+        """Remove one face of a person.
+
+        Raises:
+            SubjectError: there is no such person, or it is not theirs.
+            EnrollError: the person is restricted: what there is of them stays as it is.
+        """
         gate = self._gate
         with gate.reading(self._label):
-            person = self._person(reference)
+            person = self._unrestricted(reference)
             if type(face) is not int or face not in [row[0] for row in gate.store.faces(person.id)]:
                 raise SubjectError("this is no face of that person", hint="`faces` lists the numbers of their faces")
             with gate.operation("enroller", self._label) as work:
@@ -185,6 +194,9 @@ class Enroller(Groups, Lists):
     def record_consent(self, reference: str, consent: Consent) -> None:
         """Put a new consent of an enrolled person on record, such as one that takes the place of an expiring one.
 
+        What has expired already is gone: the faces of somebody whose consent is over are erased with it, and the person
+        is to be enrolled again.
+
         Raises:
             SubjectError: there is no such person.
             ConsentMissingError: it does not count here and now, see `enroll`.
@@ -197,7 +209,7 @@ class Enroller(Groups, Lists):
             if person.minor and not self._is_guardians(reference, consent):
                 raise _not_guardians()
             with gate.operation("enroller", self._label) as work:
-                put_consent(work.tx, person.id, consent)
+                renew_consent(gate.store, work, person, consent)
                 work.log("record_consent", reference, consent_details(consent))
 
     def consents(self, reference: str) -> tuple[Consent, ...]:
@@ -215,7 +227,12 @@ class Enroller(Groups, Lists):
         self._erase(reference, "withdraw")
 
     def remove(self, reference: str) -> None:
-        """Erase a person who is not to be recognized any more, for whatever reason. Raises what `withdraw` raises."""
+        """Erase a person who is not to be recognized any more, for whatever reason.
+
+        Raises:
+            EnrollError: the person is restricted: their data stays until they or the privacy officer say otherwise.
+            SubjectError, StoreError: see `withdraw`.
+        """
         self._erase(reference, "remove")
 
     def mark_minor(self, reference: str, consent: Consent | None = None) -> None:
@@ -237,7 +254,7 @@ class Enroller(Groups, Lists):
                 work.tx.update("person", person.id, minor=1)
                 details: dict[str, str | int | bool | None] = {"minor": True}
                 if consent is not None:
-                    put_consent(work.tx, person.id, consent)
+                    renew_consent(gate.store, work, person, consent)
                     details |= consent_details(consent)
                 work.log("mark_minor", reference, details)
 
@@ -264,32 +281,50 @@ class Enroller(Groups, Lists):
             except ConsentMissingError:
                 return False
 
-        if agreed(consent):
-            return
-        if person is not None and agreed(newest_consent(gate.store.db, person.id)):
-            if consent is None:
+        erased = "; the person is erased" if person is not None else ""
+        try:
+            self._check_minors_declared()
+        except GuardianConsentError as error:
+            refused = GuardianConsentError(f"{error}{erased}", hint=error.hint)
+        else:
+            if agreed(consent):
                 return
-            raise _not_guardians()
+            if person is not None and agreed(newest_consent(gate.store.db, person.id)):
+                if consent is None:
+                    return
+                raise _not_guardians()
+            refused = GuardianConsentError(
+                f"a minor needs the consent of a guardian{erased}",
+                hint="record the guardian's consent, with `guardian`, and enroll again",
+            )
         with gate.operation("enroller", self._label) as work:
             if person is not None:
                 self._forget(work, person)
             work.log("minor_refused", reference, {"minor": True, "removed": int(person is not None)})
-        raise GuardianConsentError(
-            "a minor needs the consent of a guardian" + ("; the person is erased" if person is not None else ""),
-            hint="record the guardian's consent, with `guardian`, and enroll again",
-        )
+        raise refused
 
     def _erase(self, reference: str, action: str) -> None:
         gate = self._gate
         with gate.reading(self._label):
-            person = self._person(reference)
+            person = self._person(reference) if action == "withdraw" else self._unrestricted(reference)
             with gate.operation("enroller", self._label) as work:
                 self._forget(work, person)
                 work.log(action, reference)
 
+    def _unrestricted(self, reference: str) -> PersonRow:
+        person = self._person(reference)
+        if person.restricted:
+            raise EnrollError(
+                "the person's data is restricted: it stays as it is",
+                hint="the person can withdraw their consent; else the privacy officer ends the restriction, or erases",
+            )
+        return person
+
     def _forget(self, work: Work, person: PersonRow) -> None:
         self._gate.store.erase_person(work.tx, person.id)
         self._gate.lockout.forget(work.tx, person.reference)
+        # Faces that were captured in the last minutes may be this person's, and nobody knows which.
+        work.tx.after_commit(self._gate.captured.clear)
 
 
 def _not_guardians() -> GuardianConsentError:

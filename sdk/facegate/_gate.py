@@ -105,12 +105,14 @@ class Gate:
         """
         from facegate._clock import SystemClock  # noqa: PLC0415 - what a gate on disk has already loaded otherwise
         from facegate._declaration import Declaration  # noqa: PLC0415
+        from facegate._settings import write_setting  # noqa: PLC0415
         from facegate._store._audit import Audit  # noqa: PLC0415
         from facegate._store._store import Store  # noqa: PLC0415
 
         check_identity(device_id, device)
         policy.check(bundle.manifest)
         clock = clock if clock is not None else SystemClock()
+        declared = declaration if declaration is not None else Declaration.demonstration()
         owned = None
         if pipeline is None:
             from facegate_edge._pipeline import Pipeline  # noqa: PLC0415 - the engine is not needed with a given one
@@ -124,10 +126,12 @@ class Gate:
                 Audit(store.db, device, clock).begin(tx, role="gate", details={"device": device_id})
                 for role, credential in credentials.items():
                     add_credential(tx, credential, role, clock.now())
+                if declared.minors:
+                    write_setting(tx, "ask_age", value=True)
             core = GateCore(
                 *(bundle, policy, device, store),
                 device_id=device_id,
-                declaration=declaration if declaration is not None else Declaration.demonstration(),
+                declaration=declared,
                 clock=clock,
                 pipeline=pipeline,
                 owns_pipeline=owned is not None,

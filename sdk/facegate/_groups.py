@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from facegate._decision import is_reference
 from facegate._desk import Desk, check_name
 from facegate.errors import GroupError
 
@@ -85,7 +86,7 @@ class Groups(Desk):
 
 def find_group(store: Store, name: str) -> GroupRow:
     """The group of a name. Raises GroupError if there is none."""
-    group = store.group(name) if type(name) is str else None
+    group = store.group(name) if is_reference(name) else None
     if group is None:
         raise GroupError("there is no such group", hint="an enroller makes groups, and `groups` lists them")
     return group

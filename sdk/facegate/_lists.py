@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facegate._consents import consent_details, moment
+from facegate._decision import is_reference
 from facegate._desk import Desk, check_name
 from facegate._enrollment import EnrollResult, FaceInfo, Pictures
-from facegate.errors import ConsentMissingError, ListError
+from facegate.errors import ConsentMissingError, GuardianConsentError, ListError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,21 +42,35 @@ class Lists(Desk):
             gate.store.add_list(work.tx, name)
             work.log("make_list", name)
 
-    def add_to_list(self, name: str, frames: Sequence[Frame], consent: Consent | None) -> EnrollResult:
+    def add_to_list(
+        self, name: str, frames: Sequence[Frame], consent: Consent | None, *, minor: bool | None = None
+    ) -> EnrollResult:
         """Add faces to a list: each frame is looked at by itself. All usable ones are added, or none.
 
-        The faces have no person whose record could be kept or could run out: the consent of the people in the frames
-        is checked and stands in the audit log, and one that expires is refused.
+        The faces have no person with whom a record could be kept or could run out: the consent of the people in the
+        frames is checked, and its record is the entry in the audit log; the faces do not outlive it (`list_days`,
+        `audit_days`). One that expires is refused.
+
+        Args:
+            name: of the list.
+            frames: pictures, each showing one face.
+            consent: the record of the consent of the people in them.
+            minor: whether a minor is among them, who needs a guardian's consent; see `enroll`.
 
         Raises:
             ListError: there is no such list.
             ConsentMissingError: see `enroll`; also for a consent that expires.
-            EnrollError: there is no frame, there are more than 16, or what is given is none.
+            GuardianConsentError: a minor, and no guardian agreed; nothing was looked at, and the attempt is in the log.
+            EnrollError: there is no frame, there are more than 16, what is given is none, or it was not said whether a
+                minor is among them.
             GateClosedError, EngineError, StoreError: see `enroll`.
         """
         gate = self._gate
         with gate.reading(self._label):
             found = find_list(gate.store, name)
+            self._check_age_said(minor)
+            if minor:
+                self._guard_minors(name, consent)
             consent = self._check_consent(consent)
             if consent.expires_at is not None:
                 raise ConsentMissingError(
@@ -66,9 +81,25 @@ class Lists(Desk):
                 if not pictures.usable:
                     return pictures.result(name, added=False)
                 with gate.operation("enroller", self._label) as work:
+                    self._check_consent(consent, work.now)
                     pictures.store_in_list(work.tx, found.id)
-                    work.log("add_to_list", name, {"faces": len(pictures.usable), **consent_details(consent)})
+                    said = {"faces": len(pictures.usable), "minor": bool(minor), **consent_details(consent)}
+                    work.log("add_to_list", name, said)
                 return pictures.result(name, added=True)
+
+    def _guard_minors(self, name: str, consent: Consent | None) -> None:
+        """Return if a guardian agreed that a minor's face is put into a list; else say so in the audit log."""
+        try:
+            self._check_minors_declared()
+            if self._check_consent(consent).guardian is not None:
+                return
+            raise GuardianConsentError(
+                "a minor needs the consent of a guardian", hint="a guardian's consent names them in `guardian`"
+            )
+        except ConsentMissingError:
+            with self._gate.operation("enroller", self._label) as work:
+                work.log("minor_refused", name, {"minor": True, "removed": 0})
+            raise
 
     def remove_from_list(self, name: str, face: int) -> None:
         """Remove a face of a list. Raises ListError: there is no such list, or it is not in it."""
@@ -109,7 +140,7 @@ class Lists(Desk):
 
 def find_list(store: Store, name: str) -> ListRow:
     """The face list of a name. Raises ListError if there is none."""
-    found = store.face_list(name) if type(name) is str else None
+    found = store.face_list(name) if is_reference(name) else None
     if found is None:
         raise ListError("there is no such face list", hint="an enroller makes lists, and `lists` lists them")
     return found

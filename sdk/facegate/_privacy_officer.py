@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from facegate._consents import check_consent, consent_details, is_guardians, put_consent
+from facegate._consents import check_consent, consent_details, is_guardians, renew_consent
 from facegate._core import no_reference
 from facegate._decision import is_reference
 from facegate._groups import find_group
@@ -224,7 +224,7 @@ class PrivacyOfficer(Records):
                         "the person is a minor, and this is not a guardian's consent; nothing was changed",
                         hint="a guardian's consent names them in `guardian`, and they are no minor",
                     )
-                put_consent(work.tx, person.id, consent)
+                renew_consent(gate.store, work, person, consent)
                 work.log("consent_corrected", reference, consent_details(consent))
             if new_reference is not None and new_reference != reference:
                 self._rename(work, person.id, reference, new_reference)

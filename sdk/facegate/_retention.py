@@ -3,7 +3,8 @@
     captured faces      setting captured_seconds, 5 minutes, 24 hours at most; in memory only, `_captured` wipes them.
                         What a liveness check said is kept nowhere else
     people              setting people_preset / people_days after their last match, or after they were enrolled
-    faces of lists      setting list_days after they were added
+    faces of lists      setting list_days after they were added, audit_days at most: the entry in the audit log is the
+                        record of the consent, and no face outlives it
     templates           until the person's latest consent expires; only that they were enrolled is remembered then
     audit entries       setting audit_days, 184 at least
     delivered decisions setting delivered_days after they were made; one that waits in the outbox or for a person's
@@ -69,7 +70,7 @@ class Retention:
         captured_seconds: of a captured face, in memory.
         people_preset: "bipa", "cubi" or "custom".
         people_days: after a person's last use, by preset or setting.
-        list_days: after a face was added to a list.
+        list_days: after a face was added to a list; never more than `audit_days`.
         audit_days, delivered_days, reports_days, requests_days: after the entry, decision, report, end of the request.
     """
 
@@ -91,7 +92,7 @@ class Retention:
             captured_seconds=said["captured_seconds"],
             people_preset=preset,
             people_days=PRESET_DAYS.get(preset, said["people_days"]),
-            list_days=said["list_days"],
+            list_days=min(said["list_days"], said["audit_days"]),
             audit_days=said["audit_days"],
             delivered_days=said["delivered_days"],
             reports_days=said["reports_days"],

@@ -384,8 +384,11 @@ class GateCommands:
 
 
 @pytest.fixture
-def gate_commands(bundle, pipeline, tmp_path, monkeypatch, capsys) -> GateCommands:
-    """The command line on a gate's folder whose models see who is in a picture."""
+def gate_commands(bundle, pipeline, tmp_path, monkeypatch, capsys, request) -> GateCommands:
+    """The command line on a gate's folder whose models see who is in a picture.
+
+    An indirect parameter changes answers of the gate's declaration.
+    """
     genuine = pipeline.detect
 
     def detect(frame):
@@ -401,7 +404,7 @@ def gate_commands(bundle, pipeline, tmp_path, monkeypatch, capsys) -> GateComman
     made = create_gate(
         *(tmp_path / "gate", bundle, TrustStore([SIGNER.verify_key]), Policy(fmr=1e-3, max_trials_per_minute=0)),
         device_id="door-1",
-        declaration=DECLARATION,
+        declaration=dataclasses.replace(DECLARATION, **getattr(request, "param", {})),
     )
     (room / "door-2026.txt").write_text("I agree to be recognized at the door.")
     for name in [name for name in os.environ if name.startswith("FACEGATE_")]:

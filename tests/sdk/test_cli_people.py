@@ -127,9 +127,12 @@ def test_nobody_is_enrolled_without_a_consent(gate_commands, monkeypatch):
     assert run.json("people", "list") == {"people": []}
 
 
+@pytest.mark.parametrize("gate_commands", [{"minors": True}], indirect=True)
 def test_minors_need_their_guardian(gate_commands):
     """A minor is enrolled with a guardian's consent; an enrolled person found to be one is erased without it."""
     run = gate_commands
+    assert "--minor" in run("people", "enroll", "kim", run.picture("b.png", 11))[2]
+    assert run("settings", "set", "ask_age", "false")[0] == 0
     picture = run.picture("a.png", 10)
     code, _, err = run("people", "enroll", "kim", picture, "--minor")
     assert code == 3

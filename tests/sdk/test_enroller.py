@@ -492,120 +492,6 @@ def test_a_restricted_person_gets_no_face(roles, shows, consent):
     assert rows(roles) == before
 
 
-# --- minors --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def guardians(consent):
-    """A guardian's consent."""
-    return dataclasses.replace(consent, guardian="guardian-7")
-
-
-def test_a_minor_is_enrolled_with_a_guardians_consent(roles, shows, guardians):
-    """That they are a minor is kept, and who agreed; no age, no birthday."""
-    assert roles.enroller.enroll("carol", [shows(7)], guardians, minor=True).enrolled
-    (person,) = [p for p in roles.enroller.people() if p.reference == "carol"]
-    assert person.minor
-    assert roles.enroller.consents("carol")[0].guardian == "guardian-7"
-    reference, said = log(roles, "enroll")[-1]
-    assert (reference, said["minor"], said["guardian"]) == ("carol", True, "guardian-7")
-
-
-def test_a_minor_without_a_guardians_consent_is_not_enrolled(roles, shows, consent, clock, pipeline):
-    """No consent, one's own, one's own as guardian, an expired or a foreign one, a minor's: refused, and audited."""
-    fresh = dataclasses.replace(consent, guardian="guardian-7")
-    roles.enroller.enroll("young", [shows(8)], fresh, minor=True)
-    pipeline.calls.clear()
-    refused = [
-        None,
-        consent,
-        dataclasses.replace(consent, guardian="carol"),
-        dataclasses.replace(consent, guardian="young"),
-        dataclasses.replace(fresh, given_at=clock.now() - timedelta(2), expires_at=clock.now() - timedelta(1)),
-        dataclasses.replace(fresh, purpose="something else"),
-    ]
-    for record in refused:
-        with pytest.raises(errors.GuardianConsentError) as caught:
-            roles.enroller.enroll("carol", [shows(7)], record, minor=True)
-        assert caught.value.hint
-    assert pipeline.calls == []
-    assert roles.people() == ("alice", "bob", "young")
-    entries = log(roles, "minor_refused")
-    assert len(entries) == len(refused)
-    assert all(reference == "carol" and said["removed"] == 0 for reference, said in entries)
-
-
-def test_whoever_turns_out_to_be_a_minor_is_erased_at_once(roles, shows, consent):
-    """An enrolled person, found to be a minor at the next enrolment, is gone with all faces when the error comes."""
-    with pytest.raises(errors.GuardianConsentError, match="erased"):
-        roles.enroller.enroll("alice", [shows(ALICE)], consent, minor=True)
-    assert roles.people() == ("bob",)
-    assert roles.recognizer.identify(shows(ALICE)).decision.outcome == "no_match"
-    ((reference, said),) = log(roles, "minor_refused")
-    assert (reference, said["minor"], said["removed"]) == ("alice", True, 1)
-
-
-def test_an_enrolled_person_is_marked_as_a_minor(roles, guardians):
-    """With a guardian's consent they stay, without it they are erased at once."""
-    roles.enroller.mark_minor("alice", guardians)
-    assert {p.reference: p.minor for p in roles.enroller.people()} == {"alice": True, "bob": False}
-    assert roles.enroller.consents("alice")[-1] == guardians
-    roles.enroller.mark_minor("alice")  # a guardian's consent is on record
-    with pytest.raises(errors.GuardianConsentError, match="erased"):
-        roles.enroller.mark_minor("bob")
-    assert roles.people() == ("alice",)
-
-
-def test_a_minors_consent_is_renewed_by_a_guardian_only(roles, shows, consent, guardians):
-    """Once a guardian has agreed, a record without one is refused, and nothing is erased for it."""
-    roles.enroller.enroll("carol", [shows(7)], guardians, minor=True)
-    before = rows(roles)
-    for call in (
-        lambda: roles.enroller.record_consent("carol", consent),
-        lambda: roles.enroller.enroll("carol", [shows(7)], consent, minor=True),
-        lambda: roles.enroller.enroll("carol", [shows(7)], consent),  # known to be a minor
-        lambda: roles.enroller.mark_minor("carol", consent),
-    ):
-        with pytest.raises(errors.GuardianConsentError, match="nothing was changed"):
-            call()
-    assert rows(roles) == before
-
-
-def test_who_grew_up_is_enrolled_with_their_own_consent(roles, shows, consent, guardians):
-    """Saying that they are no minor any more ends it."""
-    roles.enroller.enroll("carol", [shows(7)], guardians, minor=True)
-    assert roles.enroller.enroll("carol", [shows(7)], consent, minor=False).enrolled
-    assert {p.reference: p.minor for p in roles.enroller.people()}["carol"] is False
-
-
-def test_a_gate_may_ask_for_the_age_each_time(roles, shows, consent):
-    """With the setting on, enrolling without an answer is refused, and the limit is told."""
-    roles.administrator.set("ask_age", value=True)
-    roles.administrator.set("age_limit", 16)
-    before = rows(roles)
-    with pytest.raises(errors.EnrollError, match="minor") as caught:
-        roles.enroller.enroll("carol", [shows(7)], consent)
-    assert "16 years" in caught.value.hint
-    assert rows(roles) == before
-    assert roles.enroller.enroll("carol", [shows(7)], consent, minor=False).enrolled
-
-
-@pytest.mark.parametrize("minor", [1, 0, "yes", 13])
-def test_whether_somebody_is_a_minor_is_yes_or_no(roles, shows, consent, minor):
-    """An age is no answer: it would be kept somewhere."""
-    with pytest.raises(errors.EnrollError, match="minor is True, False or None"):
-        roles.enroller.enroll("carol", [shows(7)], consent, minor=minor)
-
-
-def test_no_age_has_a_place_in_the_store(roles):
-    """Neither a birthday nor an age is among the columns."""
-    db = roles.core.store.db
-    columns = {name for (table,) in db.read("SELECT name FROM sqlite_master WHERE type = 'table'")
-               for (_, name, *_) in db.read(f"PRAGMA table_info({table})")}  # fmt: skip
-    assert "minor" in columns
-    assert not [name for name in columns if "age" in name.split("_") or "birth" in name]
-
-
 # --- groups --------------------------------------------------------------------------------------------------------
 
 
@@ -779,3 +665,154 @@ def test_nothing_biometric_is_said(roles, shows, consent, caplog, capfd):
     assert capfd.readouterr() == ("", "")
     said = [details for _, details in log(roles, "enroll")]
     assert not [value for details in said for value in details.values() if isinstance(value, float)]
+
+
+# --- what is over stays over ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("swept", [False, True])
+@pytest.mark.parametrize("way", ["record_consent", "correct"])
+def test_attack_reviving_an_expired_person_with_a_new_consent(make_gate, shows, consent, clock, swept, way):
+    """Whether the sweeper came before it or not: the old faces are gone, and only a new enrolment counts."""
+    roles = make_gate()
+    roles.enroller.enroll("alice", [shows(ALICE)], dataclasses.replace(consent, expires_at=clock.now() + timedelta(1)))
+    clock.wait(86_400)
+    if swept:
+        assert roles.officer.sweep().lapsed == ("alice",)
+    else:
+        roles.core._sweep_at = float("inf")  # it would come with any call
+    fresh = dataclasses.replace(consent, given_at=clock.now(), text_version="entrance-2")
+    if way == "correct":
+        roles.officer.correct("alice", consent=fresh, checked_by="passport-seen")
+    else:
+        roles.enroller.record_consent("alice", fresh)
+    assert roles.recognizer.verify("alice", shows(ALICE)).decision.outcome == "rejected"
+    assert roles.enroller.faces("alice") == ()
+    assert len(log(roles, "consent_lapsed")) == 1
+    assert roles.enroller.enroll("alice", [shows(ALICE)], fresh).enrolled
+    assert roles.recognizer.verify("alice", shows(ALICE)).decision.outcome == "match"
+
+
+def test_attack_reviving_somebody_who_is_restricted_meanwhile(roles, shows, consent, clock):
+    """A restriction is no way around it: the consent ran out while it lasted."""
+    roles.enroller.enroll("carol", [shows(7)], dataclasses.replace(consent, expires_at=clock.now() + timedelta(1)))
+    roles.officer.restrict("carol", checked_by="passport-seen")
+    clock.wait(86_400)
+    roles.core._sweep_at = float("inf")
+    roles.enroller.record_consent("carol", dataclasses.replace(consent, given_at=clock.now()))
+    roles.officer.unrestrict("carol", checked_by="passport-seen")
+    assert roles.recognizer.identify(shows(7)).decision.outcome == "no_match"
+
+
+def test_a_consent_in_force_is_renewed_without_losing_a_face(roles, shows, consent, clock):
+    """One that comes in time takes the other's place."""
+    until = clock.now() + timedelta(days=1)
+    roles.enroller.record_consent("alice", dataclasses.replace(consent, expires_at=until))
+    clock.wait(86_399)
+    roles.enroller.record_consent("alice", dataclasses.replace(consent, given_at=clock.now()))
+    clock.wait(3600)
+    assert roles.recognizer.identify(shows(ALICE)).decision.subject == "alice"
+    assert log(roles, "consent_lapsed") == []
+
+
+@pytest.mark.parametrize("call", ["enroll", "add_face", "add_to_list"])
+def test_a_consent_that_runs_out_while_the_models_look(roles, shows, consent, clock, pipeline, call):
+    """It counts at the moment of the commit, or nothing is added: not a millisecond longer."""
+    ends = dataclasses.replace(consent, expires_at=clock.now() + timedelta(seconds=1))
+    roles.enroller.make_list("guests")
+    roles.enroller.enroll("carol", [shows(7)], ends)
+    before = rows(roles)
+    genuine = pipeline.detect
+
+    def slow(frame):
+        clock.wait(1)
+        return genuine(frame)
+
+    pipeline.detect = slow
+    late = {
+        "enroll": lambda: roles.enroller.enroll("dave", [shows(8)], ends),
+        "add_face": lambda: roles.enroller.add_face("carol", [shows(7)]),
+        "add_to_list": lambda: roles.enroller.add_to_list("guests", [shows(9)], ends),
+    }
+    with pytest.raises(errors.ConsentMissingError):
+        late[call]()
+    assert rows(roles) == before
+
+
+@pytest.mark.parametrize("end", ["withdraw", "remove"])
+def test_faces_that_were_captured_go_with_the_person(roles, shows, end):
+    """One of those that the camera saw in the last minutes may be theirs: none is held any more."""
+    (captured,) = roles.recognizer.detect(shows(ALICE))
+    getattr(roles.enroller, end)("alice")
+    with pytest.raises(errors.CapturedFaceError):
+        roles.recognizer.identify(captured)
+
+
+def test_a_restricted_persons_data_stays_as_it_is(roles):
+    """An enroller removes neither the person nor a face; the person can withdraw all the same."""
+    roles.officer.restrict("alice", checked_by="passport-seen")
+    before = rows(roles)
+    face = roles.enroller.faces("alice")[0].id
+    for call in (lambda: roles.enroller.remove("alice"), lambda: roles.enroller.remove_face("alice", face)):
+        with pytest.raises(errors.EnrollError, match="restricted") as caught:
+            call()
+        assert caught.value.hint
+    assert rows(roles) == before
+    roles.enroller.withdraw("alice")
+    assert roles.people() == ("bob",)
+
+
+# --- hostile input -------------------------------------------------------------------------------------------------
+
+NO_NAMES = [
+    "",
+    " ",
+    "../x",
+    "a b",
+    "\udcff",
+    "a\0",
+    "x" * 65,
+    "é",
+    None,
+    -1,
+    2**70,
+    b"staff",
+    ["staff"],
+    {},
+    float("nan"),
+]
+
+
+@pytest.mark.parametrize("name", NO_NAMES, ids=ascii)
+def test_attack_names_that_no_database_can_take(roles, shows, consent, name):
+    """Groups, lists, people: an error of the gate's own, and nothing has changed."""
+    before = rows(roles)
+    enroller, frames = roles.enroller, [shows(9)]
+    calls = [
+        lambda: enroller.make_group(name),
+        lambda: enroller.delete_group(name),
+        lambda: enroller.join(name, "alice"),
+        lambda: enroller.leave(name, "alice"),
+        lambda: enroller.members(name),
+        lambda: enroller.make_list(name),
+        lambda: enroller.delete_list(name),
+        lambda: enroller.list_faces(name),
+        lambda: enroller.remove_from_list(name, 1),
+        lambda: enroller.add_to_list(name, frames, consent),
+        lambda: enroller.enroll(name, frames, consent),
+        lambda: enroller.enroll("carol", frames, consent, groups=[name]),
+        lambda: enroller.add_face(name, frames),
+        lambda: enroller.faces(name),
+        lambda: enroller.remove_face(name, 1),
+        lambda: enroller.remove_face("alice", name),
+        lambda: enroller.consents(name),
+        lambda: enroller.withdraw(name),
+        lambda: enroller.remove(name),
+        lambda: enroller.mark_minor(name),
+        lambda: enroller.record_consent(name, consent),
+    ]
+    for call in calls:
+        with pytest.raises(errors.FacegateError) as caught:
+            call()
+        assert caught.value.hint
+    assert rows(roles) == before

@@ -560,17 +560,6 @@ def test_explaining_a_decision_to_somebody_whose_reference_was_corrected(roles, 
     assert roles.officer.explain(mine, request=request.number)["about"] == "alice"
 
 
-def test_a_minors_consent_is_corrected_with_a_guardians_only(roles, shows, consent):
-    """A correction does not take the guardian out of a minor's record."""
-    guarded = dataclasses.replace(consent, guardian="mother-1")
-    roles.enroller.enroll("minor-1", [shows(STRANGER)], guarded, minor=True)
-    for wrong in (consent, dataclasses.replace(consent, guardian="minor-1")):
-        with pytest.raises(errors.GuardianConsentError):
-            roles.officer.correct("minor-1", consent=wrong, **CHECKED)
-    roles.officer.correct("minor-1", consent=dataclasses.replace(guarded, text_version="entrance-2"), **CHECKED)
-    assert [c.text_version for c in roles.enroller.consents("minor-1")] == ["entrance-1", "entrance-2"]
-
-
 def test_an_officer_whose_credential_was_revoked_reads_nothing_either(roles):
     """Requests, retention and everything that writes: the role that was opened is of no use any more."""
     officer = roles.officer

@@ -84,15 +84,23 @@ def delete(output: Output, folder: Path, name: str, yes: bool, dry_run: bool) ->
 @click.argument("name")
 @pictures_argument
 @consent_options
+@click.option("--minor/--adult", default=None, help="Whether a minor is in the pictures [default: not asked].")
 @click.pass_obj
-def add(output: Output, folder: Path, name: str, pictures: tuple[Path, ...], consent: ConsentOptions) -> None:
+def add(
+    output: Output,
+    folder: Path,
+    name: str,
+    pictures: tuple[Path, ...],
+    consent: ConsentOptions,
+    minor: bool | None,
+) -> None:
     """Add the faces of PICTUREs to a list. Role: enroller.
 
     The consent is checked, and what was agreed to is in the audit log: a list has no people to keep a record of.
     """
     record, files = consent.record(folder), photographs(pictures)
     with as_enroller(folder, models=True) as enroller:
-        result = enroller.add_to_list(name, load(files), record)
+        result = enroller.add_to_list(name, load(files), record, minor=minor)
     report(output, result, files)
 
 
