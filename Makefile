@@ -9,12 +9,13 @@ KINDS := py c h json onnx fgb pub md
 SOURCES := $(shell find sdk converters edge_runtime $(patsubst %,-name '*.%' -o,$(KINDS)) -false) setup.cfg setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo reference test check lint types sanitize bench train clean
+.PHONY: help demo reference test torture check lint types sanitize bench train clean
 
 help:
 	@echo 'make demo    convert models, sign a bundle, enroll rendered people, recognise them, print the signed decisions'
 	@echo '             (with real ones: MODELS=folder of ONNX models, FACES=folder of photographs)'
 	@echo 'make test    build the wheel, install it, run every test against it'
+	@echo 'make torture kill a gate 500 times, take its power 300 times, let every write fail once: about 30 minutes'
 	@echo 'make check   lint, types, and the C kernels under ASan and UBSan'
 	@echo 'make bench   facegate beside its peers on the same images and weights'
 	@echo 'make reference  build the reference bundle from the trained models (for maintainers)'
@@ -69,6 +70,11 @@ reference: $(VENV)/convert
 test: $(VENV)/dev .venv-tflite/made
 	@if [ -x .venv-tflite/bin/python ]; then FACEGATE_TFLITE_PYTHON=$$PWD/.venv-tflite/bin/python; export FACEGATE_TFLITE_PYTHON; fi; \
 	$(BIN)/python -m pytest -q
+
+torture: $(VENV)/dev
+	FACEGATE_KILLS=$(or $(KILLS),520) FACEGATE_LOSSES=300 FACEGATE_FAULTS=1 FACEGATE_SEED=$(or $(SEED),1) \
+	  $(BIN)/python -m pytest -q -s tests/system/test_crash_tools.py tests/system/test_power_loss.py \
+	  tests/system/test_failing_writes.py tests/system/test_sealed_rows.py tests/system/test_erasure_leaves_nothing.py
 
 check: lint types sanitize
 

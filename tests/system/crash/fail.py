@@ -29,7 +29,7 @@ import time
 import traceback
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facegate import VerifyKey
 from facegate.errors import FacegateError
@@ -37,6 +37,9 @@ from facegate.errors import FacegateError
 from . import load, shim, world
 from .model import WEIGHTS, Model, Operation, choose
 from .promises import BrokenPromiseError, Inspector, Testimony
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["main"]
 
@@ -93,11 +96,16 @@ class Trials:
     def every(self, name: str) -> None:
         """All failures of an operation."""
         for label in _ERRORS:
-            nth = 1
-            while self._one(name, label, nth):
+            any(not self._one(name, label, nth) for nth in self._calls())
+
+    def _calls(self) -> Iterator[int]:
+        """1, 2, 3, ...: the numbers of the calls to fail, or that share of them."""
+        nth = 0
+        while True:
+            nth += 1
+            while self._rng.random() > self._share:
                 nth += 1
-                while self._rng.random() > self._share and nth < 60:
-                    nth += 1
+            yield nth
 
     def _one(self, name: str, label: str, nth: int) -> bool:
         """One trial; whether there was a call to fail."""
@@ -175,7 +183,7 @@ class Trials:
     def opening(self) -> None:
         """A gate that cannot be written when it is opened: an error, and nothing is lost."""
         for label, (error, kinds) in _ERRORS.items():
-            for nth in range(1, 60):
+            for nth in self._calls():
                 trial = self._folder / "trial"
                 shutil.rmtree(trial, ignore_errors=True)
                 shutil.copytree(self._base, trial)
@@ -198,8 +206,7 @@ class Trials:
     def making(self) -> None:
         """A gate that cannot be made: an error, and nothing is left."""
         for label, (error, kinds) in _ERRORS.items():
-            nth = 1
-            while nth < 200:
+            for nth in self._calls():
                 fresh = self._folder / "fresh"
                 shutil.rmtree(fresh, ignore_errors=True)
                 fresh.mkdir()
@@ -222,7 +229,6 @@ class Trials:
                         self.figures["trials"] += 1
                 else:
                     break
-                nth += 1 if self._share == 1 else self._rng.randint(1, round(2 / self._share))
 
 
 def main(arguments: list[str]) -> int:

@@ -132,7 +132,8 @@ def _move_key(desk: Desk, places: Places, *_: Any) -> Any:
 
 
 def _backup(desk: Desk, places: Places, *_: Any) -> Any:
-    places.backup.unlink(missing_ok=True)
+    if places.backup.exists():
+        places.backup.unlink()
     desk.administrator.backup(places.backup, world.RECOVERY.public)
     return {}
 
