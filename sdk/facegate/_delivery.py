@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from facegate._sinks._backoff import Backoff
 from facegate._store._outbox import DeliveryReport
-from facegate.errors import GateInUseError, SinkClosedError, SinkError, StoreError, StoreFullError, StoreWriteError
+from facegate.errors import (
+    FacegateError,
+    GateInUseError,
+    OutboxError,
+    OutboxTamperedError,
+    SinkClosedError,
+    SinkError,
+    StoreFullError,
+    StoreWriteError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,9 +26,19 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from facegate._sinks._sink import Sink
-    from facegate._store._outbox import Outbox
+    from facegate._store._outbox import Stop
 
-__all__ = ["Delivery"]
+__all__ = ["Delivery", "Source"]
+
+
+class Source(Protocol):
+    """What is emptied: an outbox, or one that a role opens."""
+
+    def deliver(self, sink: Sink, *, limit: int | None = None, stop: Stop | None = None) -> DeliveryReport:
+        """Give what waits to the sink, see `Outbox.deliver`."""
+
+    def waiting(self) -> int:
+        """How many decisions no sink has taken yet."""
 
 
 class Delivery:
@@ -35,7 +54,7 @@ class Delivery:
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: Source,
         sink: Sink,
         *,
         poll: float = 1.0,
@@ -57,7 +76,7 @@ class Delivery:
 
         Raises:
             OutboxTamperedError, StoreError: the outbox itself cannot be used. A sink's failures are waited out, and so
-                is a full disk or another process that keeps the file busy.
+                is a full disk, somebody else who delivers, or another process that keeps the file busy.
             SinkClosedError: the stream's reader has gone, and will not come back.
         """
         while not self._stop.is_set():
@@ -109,10 +128,12 @@ class Delivery:
     def _attempt(self) -> DeliveryReport:
         try:
             return self._outbox.deliver(self._sink, stop=self._stop)
-        except (GateInUseError, StoreFullError, StoreWriteError) as error:
-            # What could not be marked will be sent again.
+        except OutboxTamperedError:
+            raise
+        except (GateInUseError, OutboxError, StoreFullError, StoreWriteError) as error:
+            # What could not be marked will be sent again. Somebody who delivers by hand will come to an end.
             waiting = 1
-            with contextlib.suppress(StoreError):
+            with contextlib.suppress(FacegateError):
                 waiting = self._outbox.waiting()
             return DeliveryReport(0, waiting, SinkError(str(error), hint=error.hint))
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from facegate._decision import Kind, Reason, SignedDecision
     from facegate._delivery import Delivery
     from facegate._sinks._sink import Sink
-    from facegate._store._outbox import DeliveryReport
+    from facegate._store._outbox import DeliveryReport, Stop
     from facegate._store._store import PersonRow
 
 __all__ = ["Recognizer"]
@@ -103,7 +103,8 @@ class Recognizer:
         """The people whom the face could be, most similar first: all of them above the threshold, and no similarity.
 
         For the inside of the device, such as asking which of two twins stands there; what leaves is a decision. It is
-        a trial as `identify` is: it counts, is refused and is logged like one.
+        a trial as `identify` is: it counts, is refused and is logged like one. Who objected to being decided about by
+        a machine is not named: `identify` leaves that to a person.
 
         Args:
             face: see the class.
@@ -124,13 +125,14 @@ class Recognizer:
             self._check_face(face)
             self._check_allowed("candidates", EVERYBODY)
             with self._probe(face) as probe:
-                people = [] if probe.template is None else gate.similar_people(probe.template, among, k)
+                people = [] if probe.template is None else gate.similar_people(probe.template, among, MAX_CANDIDATES)
+            named = [person.reference for person in people if not person.objection][:k]
             failed = probe.reason == "liveness_spoof" or (probe.reason is None and not people)
             with gate.operation("recognizer", self._label) as work:
                 if failed:
                     gate.lockout.failed(work.tx, EVERYBODY)
-                work.log("candidates", details={"people": len(people)})
-            return tuple([person.reference for person in people])
+                work.log("candidates", details={"people": len(named)})
+            return tuple(named)
 
     def find_similar(self, face: Frame | CapturedFace | str, list_name: str, k: int = 5) -> tuple[int, ...]:
         """The faces of a list that are similar to the face, most similar first: ids, and no similarity.
@@ -199,20 +201,18 @@ class Recognizer:
             OutboxTamperedError: a decision is not as the device signed it; neither it nor a later one is delivered.
             OutboxError: another thread delivers.
             GateClosedError: the gate is closed.
+            RoleError: the credential was revoked, perhaps between two decisions.
             StoreError: it could not be marked; the sink is given the same decision again.
         """
-        gate = self._gate
-        with gate.reading(self._label):
-            pass  # the gate is open, and the role
-        return gate.outbox.deliver(sink, limit=limit)
+        return _RoleOutbox(self._gate, self._label).deliver(sink, limit=limit)
 
     def delivery(
         self, sink: Sink, *, poll: float = 1.0, on_report: Callable[[DeliveryReport], object] | None = None
     ) -> Delivery:
         """Deliver in the background for as long as the block lasts: `with terminal.delivery(sink): ...`.
 
-        Each decision wakes it; a sink that fails is tried again later and later (see `Delivery`). End it before the
-        gate is closed.
+        Each decision wakes it; a sink that fails is tried again later and later. It ends, with the reason in `failure`,
+        when the gate is closed, the credential revoked or the outbox found changed.
 
         Args:
             sink: where to.
@@ -224,11 +224,10 @@ class Recognizer:
         """
         from facegate._delivery import Delivery  # noqa: PLC0415 - few gates deliver by themselves
 
-        gate = self._gate
-        with gate.reading(self._label):
-            pass
-        delivery = Delivery(gate.outbox, sink, poll=poll, on_report=on_report)
-        gate.on_decision = delivery.wake
+        outbox = _RoleOutbox(self._gate, self._label)
+        outbox.check()
+        delivery = Delivery(outbox, sink, poll=poll, on_report=on_report)
+        self._gate.on_decision = delivery.wake
         return delivery
 
     # --- what they share -----------------------------------------------------------------------------------------
@@ -319,6 +318,40 @@ class Recognizer:
         with gate.operation("recognizer", self._label) as work:
             work.log(action, details={"reasons": reason})
         raise error
+
+
+class _RoleOutbox:
+    """The gate's outbox, for as long as the gate and the role are open: that is looked at before each decision."""
+
+    def __init__(self, gate: GateCore, label: str) -> None:
+        self._gate = gate
+        self._label = label
+
+    def check(self) -> None:
+        """Raise GateClosedError or RoleError."""
+        with self._gate.reading(self._label):
+            pass
+
+    def deliver(self, sink: Sink, *, limit: int | None = None, stop: Stop | None = None) -> DeliveryReport:
+        """See `Outbox.deliver`."""
+        self.check()
+        return self._gate.outbox.deliver(sink, limit=limit, stop=_Checked(self, stop))
+
+    def waiting(self) -> int:
+        """See `Outbox.waiting`."""
+        return self._gate.outbox.waiting()
+
+
+class _Checked:
+    """Says when to stop, and raises if the role is not open any more."""
+
+    def __init__(self, outbox: _RoleOutbox, stop: Stop | None) -> None:
+        self._outbox = outbox
+        self._stop = stop
+
+    def is_set(self) -> bool:
+        self._outbox.check()
+        return self._stop is not None and self._stop.is_set()
 
 
 def face_id(face: object) -> str:

@@ -190,6 +190,20 @@ def test_who_objects_to_automated_decisions_is_decided_about_by_a_person(enrolle
     assert roles.gate.status().reviews == 3
 
 
+def test_who_objects_is_no_candidate_and_no_failure(make_gate, shows, consent):
+    """A program must not open a door by asking for candidates instead; others are named, and nobody is locked out."""
+    roles = make_gate(Policy(threshold=0.5))
+    roles.enroller.enroll("alice", [shows((ALICE, {"noise": 0.0}))], consent)
+    roles.enroller.enroll("twin", [shows((ALICE, {"noise": 0.6}))], consent, allow_duplicate=True)
+    change(roles, "alice", objection=1)
+    probe = (ALICE, {"noise": 0.0})
+    assert roles.recognizer.candidates(shows(probe), 1) == ("twin",)
+    change(roles, "twin", objection=1)
+    for _ in range(6):
+        assert roles.recognizer.candidates(shows(probe)) == ()
+    assert roles.recognizer.identify(shows(probe)).decision.reasons == ("objection",)
+
+
 def test_an_expired_consent_ends_recognition_at_its_moment(make_gate, shows, consent, clock):
     """From the last moment on nobody is compared with the person, swept or not; a new consent starts afresh."""
     roles = make_gate()
@@ -503,3 +517,34 @@ def test_decisions_are_delivered_while_the_gate_decides(enrolled, shows):
             while len(receiver.taken) < len(given) and time.monotonic() < deadline:
                 time.sleep(0.005)
             assert receiver.taken == given
+
+
+def test_a_revoked_role_delivers_nothing_more(enrolled, shows):
+    """From the moment of the revocation no decision leaves through it, in the middle of a delivery as little."""
+    roles = enrolled()
+    recognizer, receiver = roles.recognizer, Receiver()
+    for _ in range(3):
+        recognizer.identify(shows(ALICE))
+    take = receiver.deliver
+
+    def revoke_after_the_first(decision):
+        take(decision)
+        roles.administrator.revoke_credential("recognizer")
+
+    receiver.deliver = revoke_after_the_first
+    with recognizer.delivery(receiver, poll=600) as delivery:
+        assert delivery.join(60)
+    assert isinstance(delivery.failure, errors.RoleError)
+    assert len(receiver.taken) == 1
+    assert roles.gate.status().waiting == 2
+
+
+def test_a_delivery_ends_with_its_gate(enrolled, shows):
+    """When the gate is closed what delivers ends and says why; what was not taken stays in the outbox."""
+    roles = enrolled()
+    recognizer, receiver = roles.recognizer, Receiver()
+    with recognizer.delivery(receiver, poll=600) as delivery:
+        recognizer.identify(shows(ALICE))
+        roles.gate.close()
+        assert delivery.join(60)
+    assert isinstance(delivery.failure, (errors.GateClosedError, errors.StoreError))
