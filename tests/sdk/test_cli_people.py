@@ -163,11 +163,12 @@ def test_removing_asks_first(gate_commands, types):
         }
         assert run(*command, "alice", "--json")[0] == 2
         types("n\n")
-        assert run(*command, "alice")[:2] == (1, "nothing was done\n")
+        code, out, _ = run(*command, "alice")
+        assert (code, out.strip()) == (1, "nothing was done")  # some versions of click give the prompt's last space
     assert run.json("people", "show", "alice")["faces"] == 2
     types("y\n")
     code, out, err = run("consent", "withdraw", "alice")
-    assert (code, out) == (0, "erased alice: 2 faces, 1 consent, 0 groups\n")
+    assert (code, out.strip()) == (0, "erased alice: 2 faces, 1 consent, 0 groups")
     assert "cannot be undone" in err
     for command in (["people", "remove"], ["consent", "withdraw"], ["people", "show"], ["faces", "list"]):
         assert run(*command, "alice", *(["--yes"] if command[1] in ("remove", "withdraw") else []))[0] == 3
