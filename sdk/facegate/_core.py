@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from facegate._captured import Captured
 from facegate._clock import SystemClock
@@ -28,6 +27,7 @@ from facegate._settings import read_setting
 from facegate._store._audit import Audit
 from facegate._store._outbox import Outbox
 from facegate._uuid7 import Uuid7Source
+from facegate._work import Among, Finding, Work
 from facegate.errors import GateClosedError, GroupError, KeyTypeError, RoleError, SubjectError
 from facegate_edge._keys import SigningKey
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from facegate._clock import Clock
     from facegate._clock_guard import TrustedTime
     from facegate._credentials import Role
-    from facegate._decision import Kind, Liveness, Mark, Outcome, Reason
+    from facegate._decision import Kind, Mark, Reason
     from facegate._declaration import Declaration
     from facegate._examiner import GatePipeline
     from facegate._policy import Policy
@@ -60,57 +60,6 @@ SELECT time FROM audit
 WHERE seq > (SELECT max(seq) FROM audit) - 20000 AND time > ?
 AND action IN ('decision', 'candidates', 'find_similar') AND details NOT LIKE '%rate_limited%'
 """
-_Details = Mapping[str, "str | int | bool | None"]
-
-
-class Among(TypedDict, total=False):
-    """Whom a search is among, as `Index.best` takes it: row ids; neither is everybody."""
-
-    persons: Collection[int]
-    groups: Collection[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a trial came to, before it is a decision.
-
-    Attributes:
-        outcome, reasons, subject, liveness: as in `Decision`.
-        about: the person whom the audit log names, also where the decision names nobody.
-    """
-
-    outcome: Outcome
-    reasons: tuple[Reason, ...] = ()
-    subject: str | None = None
-    liveness: Liveness = "not_checked"
-    about: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One operation while it is being written.
-
-    Attributes:
-        tx: the store's transaction.
-        now: the time that counts.
-        role, label: whose operation it is: the role, and the label of the credential that opened it.
-    """
-
-    tx: Transaction
-    now: TrustedTime
-    role: str
-    label: str
-    append: Callable[..., int]
-
-    @property
-    def ms(self) -> int:
-        """The time that counts, in milliseconds since 1970."""
-        return self.now.ms
-
-    def log(self, action: str, reference: str | None = None, details: _Details | None = None) -> None:
-        """Write an entry of the audit log, in the same transaction. No biometric data, no secret."""
-        said = {**(details or {}), "by": self.label} if self.label else details
-        self.append(self.tx, role=self.role, action=action, reference=reference, details=said)
 
 
 class GateCore:
