@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from facegate._restore import restore_backup
 from facegate._store._key_providers import FileKey, new_secret
 from facegate._store._store import FILE, Store
+from facegate._store._transaction import CLEANING
 from facegate_edge._values import Template
+
+from .crash import load, world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,3 +123,70 @@ def test_pages_that_were_balanced_keep_no_copies(tmp_path, seed):
     assert len(house.erased) > 2000
     assert house.remains() == []
     house.store.close()
+
+
+def test_what_only_the_power_kept_from_being_cleaned_is_cleaned_at_the_next_start(house, monkeypatch):
+    """The erasure is committed, and the process ends before the file is searched: opening the store does it."""
+    for _ in range(20):
+        house.enroll(2)
+    monkeypatch.setattr(house.store.db, "clean", lambda *_: False)
+    house.erase(7)
+    assert house.remains() != []  # the log still has it
+    copy = house.folder / "after"
+    copy.mkdir()
+    for path in [path for path in house.folder.iterdir() if path.is_file()]:
+        (copy / path.name).write_bytes(path.read_bytes())
+        (copy / path.name).chmod(0o600)
+    key = FileKey(copy / "seal.key")
+    opened = Store.open(copy, space="test-space", length=LENGTH, key=key)
+    house.folder = copy
+    assert house.remains() == []
+    assert opened.db.read("SELECT 1 FROM setting WHERE name = ?", CLEANING) == []
+    opened.close()
+
+
+@pytest.mark.parametrize("change", ["rotate_key", "renew_rotation"])
+def test_new_keys_and_rotations_leave_nothing_of_the_old_ones(house, change):
+    """What the old device key opened, and the templates before a renewal, are in no file."""
+    house.live(200)
+    before = [
+        *(row[0] for row in house.store.db.read("SELECT wrapped_key FROM person")),
+        *(row[0] for row in house.store.db.read("SELECT sealed FROM rotation")),
+        *(row[0] for row in house.store.db.read("SELECT sealed FROM face") if change == "renew_rotation"),
+    ]
+    if change == "rotate_key":
+        house.store.rotate_key(FileKey(house.folder / "seal.key"))
+        house.store.settle_key()
+    else:
+        before = before[len(house.people) :]  # people's keys stay as they are
+        house.store.renew_rotation()
+    house.erased = before
+    assert len(before) > 50
+    assert house.remains() == []
+
+
+def test_a_backup_made_afterwards_holds_nothing_of_the_erased(bundle_path, tmp_path):
+    """Neither in its bytes, nor in the gate that is restored from it: no person, no key, no template."""
+    gate, backup, restored = tmp_path / "gate", tmp_path / "backup", tmp_path / "restored"
+    world.make_gate(gate, bundle_path)
+    with world.opened(gate, world.credentials_of(gate)) as desk:
+        for number, name in enumerate(("anna", "bert")):
+            desk.enroller.enroll(name, [world.frame(number)], load.consent_now(desk))
+        read = desk.core.store.db.read
+        person = desk.core.store.person("anna").id
+        secrets = [
+            *(row[0] for row in read("SELECT wrapped_key FROM person WHERE id = ?", person)),
+            *(row[0] for row in read("SELECT sealed FROM face WHERE person = ?", person)),
+            *(t.data.tobytes() for t in desk.core.store.templates_of(person)),
+            world.template(0).data.tobytes(),
+        ]
+        desk.officer.erase("anna", checked_by="passport-seen")
+        desk.administrator.backup(backup, world.RECOVERY.public)
+    with backup.open("rb") as stream:
+        restore_backup(stream, restored, world.RECOVERY)
+    raw = b"".join(path.read_bytes() for path in [backup, *restored.rglob("*")] if path.is_file())
+    chunks = [secret[i : i + CHUNK] for secret in secrets for i in range(0, len(secret) - CHUNK + 1, CHUNK)]
+    assert len(chunks) > 20
+    assert [chunk for chunk in chunks if chunk in raw] == []
+    with world.opened(restored, world.credentials_of(gate)) as desk:
+        assert [person.reference for person in desk.enroller.people()] == ["bert"]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-import facegate_edge._pipeline
 from facegate import Frame, Policy, SigningKey, TrustStore
 from facegate._credentials import ROLES, Credential
 from facegate._declaration import Declaration
@@ -72,7 +71,7 @@ def template(identity: int, picture: int = 0) -> Template:
 class Pipeline:
     """Stands for `facegate_edge.Pipeline`: reads who is in a picture instead of looking at it."""
 
-    def __init__(self, *_: Any, **__: Any) -> None:
+    def __init__(self) -> None:
         self.space, self.template_length, self.has_liveness = SPACE, LENGTH, False
 
     def detect(self, _: Frame) -> tuple[Face, ...]:
@@ -122,8 +121,7 @@ def credentials_of(folder: Path) -> dict[str, Credential]:
 @contextmanager
 def opened(folder: Path, credentials: dict[str, Credential]) -> Iterator[Desk]:
     """The gate of a folder, by the ways that programs use."""
-    facegate_edge._pipeline.Pipeline = Pipeline  # type: ignore[assignment,misc] - the models are made up
-    gate = open_gate(folder)
+    gate = open_gate(folder, pipeline=Pipeline())
     try:
         yield Desk(
             gate._core,
