@@ -109,6 +109,30 @@ def test_a_line_that_cannot_be_written_is_taken_back(tmp_path, monkeypatch, call
     assert path.read_text().count("\n") == 2
 
 
+def test_a_line_that_can_neither_be_written_nor_taken_back_swallows_no_other(tmp_path, monkeypatch):
+    """A failing medium: the next decision does not continue the broken line, where no reader would find it."""
+    path = tmp_path / "decisions.jsonl"
+    with JsonLinesSink(path) as sink:
+        sink.deliver(make_signed(1))
+        write = os.write
+
+        def fail(descriptor, data):
+            if not isinstance(data, int):
+                write(descriptor, data[:10])
+            raise OSError(errno.EIO, "Input/output error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", fail)
+            patch.setattr(os, "ftruncate", fail)
+            with pytest.raises(SinkError, match="Input/output error"):
+                sink.deliver(make_signed(2))
+        sink.deliver(make_signed(2))
+        sink.deliver(make_signed(3))
+    first, broken, *others = path.read_text().splitlines()
+    assert len(broken) == 10
+    assert [json.loads(line)["decision"]["sequence"] for line in (first, *others)] == [1, 2, 3]
+
+
 def test_a_file_that_was_moved_away_is_begun_anew(tmp_path):
     """As logrotate does it."""
     path = tmp_path / "decisions.jsonl"

@@ -103,8 +103,7 @@ class JsonLinesSink:
             ) from None
         try:
             _check(path, file)
-            size = os.fstat(file).st_size
-            self._torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+            self._torn = _is_torn(file)
             if new:
                 sync_folder(path.absolute().parent)
         except BaseException as error:
@@ -126,8 +125,11 @@ class JsonLinesSink:
             os.fsync(file)
         except BaseException:
             # Whether all of it reached the disk is not known: it is written again, and only once.
+            # If it cannot be taken back, the next line must not continue it: a reader would lose both.
+            self._torn = True
             with contextlib.suppress(OSError):
                 os.ftruncate(file, size)
+                self._torn = _is_torn(file)
             raise
         self._torn = False
 
@@ -146,6 +148,12 @@ class JsonLinesSink:
             return self._open(path)
         except SinkSetupError as error:  # what was right when the sink was made may be no more
             raise SinkError(str(error), hint=error.hint) from None
+
+
+def _is_torn(file: int) -> bool:
+    """Whether the last line has no end. Raises OSError."""
+    size = os.fstat(file).st_size
+    return size > 0 and os.pread(file, 1, size - 1) != b"\n"
 
 
 def _check(path: Path, file: int) -> None:

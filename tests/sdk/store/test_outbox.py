@@ -481,6 +481,24 @@ def test_the_background_waits_out_a_store_that_cannot_be_written_now(failure, mo
     assert [(str(report.error), report.waiting) for report in reports] == [(str(failure), 2), ("None", 0)]
 
 
+def test_the_background_waits_out_somebody_who_delivers_by_hand():
+    """One look with `facegate outbox deliver` does not end the service: it goes on when the other has ended."""
+    box, reports = Box(2), []
+    box.outbox._delivering.acquire()
+
+    def seen(report):
+        reports.append(str(report.error))
+        if report.error is not None:
+            box.outbox._delivering.release()
+        else:
+            delivery.stop()
+
+    delivery = Delivery(box.outbox, box.sink, backoff=Waits(), on_report=seen)
+    delivery.run()
+    assert box.sink.taken == [1, 2]
+    assert reports == ["the outbox is being delivered already", "None"]
+
+
 def test_the_background_ends_when_the_stream_has_gone_or_the_outbox_was_tampered_with():
     """Neither gets better by waiting."""
     box = Box(2)
