@@ -3,8 +3,9 @@
 python -m crash.power --bundle FILE --folder DIR --operations N --losses N --seed N
 
 One process does N operations while all that it writes and syncs is noted; then, for many moments of it, the folder is
-made as a disk could hold it if the power had gone at that moment (see `disk`), and the gate in it is opened. Prints a
-JSON object with the figures; exits with 1 if a promise was broken.
+made as a disk could hold it if the power had gone at that moment (see `disk`), and the gate in it is opened. The same
+while a gate is made: it is there as a whole, or not at all. Prints a JSON object with the figures; exits with 1 if a
+promise was broken.
 """
 
 from __future__ import annotations
@@ -47,6 +48,42 @@ def recorded(
     except BaseException:
         traceback.print_exc()
         os._exit(70)
+
+
+def making(folder: Path, bundle: Path, losses: int, rng: random.Random, figures: Counter[str]) -> None:
+    """Take the power while a gate is made. Raises BrokenPromiseError."""
+    before, after, diary = (folder / name for name in ("making", "made", "making.diary"))
+    before.mkdir()
+    disk = Disk(before)
+    pid = os.fork()
+    if pid == 0:
+        shim.record(before, diary)
+        world.make_gate(before / "gate", bundle)
+        shim.mark(1)
+        os._exit(0)
+    if os.waitpid(pid, 0)[1]:
+        raise BrokenPromiseError("no gate was made")
+    records = read_diary(diary)
+    # The last moments are those when everything gets its name.
+    moments = {*range(len(records) - 12, len(records)), *rng.sample(range(len(records)), losses)}
+    for i, record in enumerate(records):
+        disk.play(record)
+        if i not in moments:
+            continue
+        disk.lose_power(after, rng)
+        gate = after / "gate"
+        where = f"at record {i} of {len(records)} of making a gate"
+        if gate.exists():
+            try:
+                with world.opened(gate, world.credentials_of(gate)) as desk:
+                    desk.core.store.db.check()
+            except Exception as error:
+                raise BrokenPromiseError(f"{where}: {error!r}") from error
+            figures["made as a whole"] += 1
+        elif record.kind == MARK:
+            raise BrokenPromiseError(f"{where}: it is lost")
+        else:
+            figures["not made"] += 1
 
 
 def main(arguments: list[str]) -> int:
@@ -94,6 +131,7 @@ def main(arguments: list[str]) -> int:
             print(json.dumps({"broken": doing, **figures}))
             return 1
         figures["acknowledged operations checked"] += len(told.acknowledged)
+    making(options.folder, options.bundle, options.losses // 5, rng, figures)
     result = {**figures, "calls noted": len(records), "seconds": round(time.monotonic() - begun, 1)}
     print(json.dumps(result))
     return 0
