@@ -720,6 +720,24 @@ def test_plain_http_is_for_this_machine_and_must_be_asked_for(host):
         WebhookSink(f"http://{host}:8080/", secrets=[SECRET])
 
 
+def test_a_name_that_was_bent_to_another_machine_gets_nothing_in_plain(monkeypatch):
+    """`localhost` is what the resolver says it is: the address that was reached counts, not the name."""
+
+    class Bent(socket.socket):
+        def getpeername(self):
+            return ("192.0.2.7", 80)
+
+    with Server(answer(200)) as server:
+        monkeypatch.setattr(socket, "socket", Bent)
+        url = server.url.replace("127.0.0.1", "localhost")
+        with (
+            WebhookSink(url, secrets=[SECRET], allow_loopback_http=True) as sink,
+            pytest.raises(SinkRefusedError, match="not on this machine"),
+        ):
+            sink.deliver(make_signed(1))
+        assert not server.requests
+
+
 def test_a_receiver_must_be_able_to_tell_who_sends():
     """Neither secret nor certificate is no way to set up a webhook; nor is a certificate without TLS."""
     with pytest.raises(SinkSetupError, match="secret or a client certificate"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 import ssl
 import threading
@@ -35,6 +36,10 @@ class Answer:
     status: int
     retry_after: str | None
     date: str | None
+
+
+class ElsewhereError(OSError):
+    """Plain HTTP was about to leave this machine."""
 
 
 class _Watch:
@@ -101,7 +106,7 @@ class Endpoint:
     Args:
         host: name or address.
         port: number.
-        context: how TLS is done; None for plain HTTP.
+        context: how TLS is done; None for plain HTTP, which goes to this machine only.
         connect_timeout: seconds for each address of the host.
         timeout: seconds for all of a request, from connecting to the end of the answer. Only the name's look-up is
             not part of it: that has the system's own limit.
@@ -117,6 +122,10 @@ class Endpoint:
         class Plain(HTTPConnection):
             def _new_conn(self) -> socket.socket:
                 made = super()._new_conn()
+                # By what was connected, not by the name: `localhost` can be resolved to anybody's address.
+                if not ipaddress.ip_address(made.getpeername()[0]).is_loopback:
+                    made.close()
+                    raise ElsewhereError
                 watch.attach(made)
                 return made
 
@@ -181,6 +190,10 @@ class Endpoint:
         """What to say of a failure. The library's own words hold the whole address, which can hold a secret."""
         if self._watch.expired or isinstance(error, urllib3.exceptions.ReadTimeoutError):
             return SinkError(f"{self.name} did not answer within {self._timeout:g} s")
+        if isinstance(error, ElsewhereError):
+            return SinkRefusedError(
+                f"{self.name} is not on this machine", hint="plain http is for this machine only: use https"
+            )
         reason = _reason(error)
         if isinstance(reason, ssl.SSLCertVerificationError):
             return SinkRefusedError(
