@@ -190,11 +190,11 @@ class Endpoint:
         """What to say of a failure. The library's own words hold the whole address, which can hold a secret."""
         if self._watch.expired or isinstance(error, urllib3.exceptions.ReadTimeoutError):
             return SinkError(f"{self.name} did not answer within {self._timeout:g} s")
-        if isinstance(error, ElsewhereError):
+        reason = _reason(error)
+        if isinstance(reason, ElsewhereError):
             return SinkRefusedError(
                 f"{self.name} is not on this machine", hint="plain http is for this machine only: use https"
             )
-        reason = _reason(error)
         if isinstance(reason, ssl.SSLCertVerificationError):
             return SinkRefusedError(
                 f"{self.name} is not trusted: {reason.verify_message or 'its certificate does not fit'}",
@@ -211,9 +211,9 @@ class Endpoint:
 
 
 def _reason(error: BaseException | None) -> BaseException | None:
-    """The ssl error behind what the library raised, if there is one."""
+    """The error of ours or of ssl behind what the library raised, if there is one."""
     for _ in range(8):
-        if error is None or isinstance(error, ssl.SSLError):
+        if error is None or isinstance(error, (ssl.SSLError, ElsewhereError)):
             return error
         inner = [part for part in (getattr(error, "reason", None), *error.args) if isinstance(part, BaseException)]
         error = inner[0] if inner else error.__cause__ or error.__context__
