@@ -101,7 +101,8 @@ class Administration:
     def accept_clock(self) -> TrustedTime:
         """Believe the device's clock as it is now: it was looked at, and is right.
 
-        Retention goes on by it from here on, and what has run out by it is erased.
+        Retention goes on by it from here on, and what has run out by it is erased. What was written by a clock that was
+        ahead is dated now: nobody is kept for longer because a clock was wrong.
 
         Returns:
             The time that counts from now on.
@@ -109,6 +110,10 @@ class Administration:
         gate = self._gate
         with gate.operation(_ROLE, self._label) as work:
             accepted = gate.guard.accept(work.tx)
+            for table, column in (("person", "used"), ("face", "added")):
+                sql = f"SELECT id FROM {table} WHERE {column} > ?"  # noqa: S608 - constants
+                for (row,) in work.tx.execute(sql, accepted.ms).fetchall():
+                    work.tx.update(table, row, **{column: accepted.ms})
             times = {"wall_time": format_time(work.now.wall), "trusted_time": format_time(work.now.time)}
             work.log("accept_clock", details={"cause": work.now.cause or None, **times})
             return accepted

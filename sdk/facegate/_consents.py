@@ -79,9 +79,13 @@ def renew_consent(store: Store, work: Work, person: PersonRow, consent: Consent)
     """
     before = newest_consent(store.db, person.id)
     if not person.lapsed and (before is None or before.expired_at(work.now.time)):
-        said = {"class": "consent", "faces": len(store.faces(person.id)), "before": format_time(work.now.time)}
+        faces = len(store.faces(person.id))
         store.lapse_person(work.tx, person.id)
-        work.log("consent_lapsed", person.reference, said)
+        work.log(
+            "consent_lapsed",
+            person.reference,
+            {"class": "consent", "faces": faces, "before": format_time(work.now.time)},
+        )
     put_consent(work.tx, person.id, consent)
 
 

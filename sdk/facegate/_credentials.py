@@ -69,7 +69,7 @@ class Credential:
         """
         if role not in ROLES:
             raise CredentialError("there is no such role", hint=f"the roles are {', '.join(ROLES)}")
-        if len(secret) != _BYTES:
+        if not isinstance(secret, bytes) or len(secret) != _BYTES:
             raise CredentialError(f"a credential has {_BYTES} secret bytes", hint=_HINT)
         self.role: Role = role
         self._secret = secret
@@ -82,7 +82,7 @@ class Credential:
     @classmethod
     def parse(cls, text: str, *, source: str = "the credential") -> Credential:
         """Read what `token` gives. Raises CredentialError, which does not show the text."""
-        found = _TOKEN.fullmatch(text)
+        found = _TOKEN.fullmatch(text) if isinstance(text, str) else None
         try:
             secret = b64url_decode(found[2]) if found is not None else b""
         except ValueError:  # the last letter has bits to spare, and they are not zero
@@ -203,7 +203,8 @@ def revoke_credential(tx: Transaction, label: str) -> Role:
     Raises:
         CredentialError: there is none of that label, or it is the last administrator's.
     """
-    row = tx.execute("SELECT id, role FROM credential WHERE label = ?", label).fetchone()
+    known = label if is_reference(label) else ""
+    row = tx.execute("SELECT id, role FROM credential WHERE label = ?", known).fetchone()
     if row is None:
         raise CredentialError("there is no credential of that label", hint="an administrator can list the labels")
     identifier, role = row

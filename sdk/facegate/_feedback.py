@@ -6,11 +6,12 @@ import dataclasses
 import io
 import json
 import secrets
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from facegate._consents import moment
-from facegate._decision import format_time
+from facegate._decision import format_time, is_reference
 from facegate._rights._archive import as_json, build_archive
 from facegate._rights._explanation import find_decision
 from facegate._rights._requests import MAX_NOTE, check_note
@@ -19,7 +20,7 @@ from facegate_edge._version import VERSION
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from facegate._core import GateCore, Work
@@ -89,8 +90,12 @@ def add_report(
     """
     if kind not in get_args(ReportKind):
         raise ReportError("there is no such kind of report", hint=f"it is one of {', '.join(get_args(ReportKind))}")
-    if isinstance(decision_ids, str) or not 1 <= len(decision_ids) <= MAX_DECISIONS:
+    if isinstance(decision_ids, str) or not isinstance(decision_ids, Collection):
+        raise ReportError("decisions are given as a list of ids", hint="for one too")
+    if not 1 <= len(decision_ids) <= MAX_DECISIONS:
         raise ReportError("a report is about decisions", hint=f"give the ids of 1 to {MAX_DECISIONS} of them")
+    if not isinstance(conditions, Mapping):
+        raise ReportError("conditions are given by name", hint="such as {'light': 'dim'}")
     for name, value in conditions.items():
         if value not in CONDITIONS.get(name, ()):
             known = "; ".join(f"{n}: {', '.join(words)}" for n, words in CONDITIONS.items())
@@ -99,7 +104,7 @@ def add_report(
         note = check_note(note)
     except RequestError as error:
         raise ReportError(str(error), hint=f"one line of up to {MAX_NOTE} characters; nobody's name") from None
-    decisions = [find_decision(gate, decision_id)[0] for decision_id in dict.fromkeys(decision_ids)]
+    decisions = [find_decision(gate, decision_id)[0] for decision_id in dict.fromkeys(map(str, decision_ids))]
     content = {
         "schema": 1,
         "device": gate.device_id,
@@ -124,7 +129,7 @@ def reports_of(gate: GateCore) -> tuple[ProblemReport, ...]:
 
 def find_report(gate: GateCore, number: str) -> ProblemReport:
     """The report of that number. Raises ReportError."""
-    rows = gate.store.db.read(f"{_SELECT} WHERE number = ?", str(number))
+    rows = gate.store.db.read(f"{_SELECT} WHERE number = ?", number if is_reference(number) else "")
     if not rows:
         raise ReportError("there is no report of that number", hint="`facegate review reports` lists them")
     return _report(rows[0])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facegate._clock import SystemClock
+from facegate._clock_guard import ClockGuard
 from facegate._credentials import ROLES, Credential, add_credential
 from facegate._decision import format_time, is_reference
 from facegate._declaration import dump_declaration
@@ -236,6 +237,7 @@ def _make_store(
     try:
         audit = Audit(store.db, device, clock)
         with store.db.transaction() as tx:
+            ClockGuard(store.db, clock).check(tx)  # from here on a clock that jumps is noticed
             audit.begin(tx, details={"device": device_id, "bundle": bundle.id, "declaration": declaration.id})
             put_value(tx, DECLARED, declaration.id)
             if declaration.minors:

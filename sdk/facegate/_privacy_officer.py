@@ -16,7 +16,16 @@ from facegate._rights._erasure import certify_again, erase, known_person
 from facegate._rights._explanation import about, explain_decision, find_decision
 from facegate._rights._export import build_export
 from facegate._rights._record import person_record
-from facegate._rights._requests import close, close_all, extend, find, open_request, requests_of, settle
+from facegate._rights._requests import (
+    close,
+    close_all,
+    extend,
+    find,
+    open_request,
+    rename_open,
+    requests_of,
+    settle,
+)
 from facegate.errors import GuardianConsentError, RequestError, SubjectError
 
 if TYPE_CHECKING:
@@ -68,7 +77,9 @@ class PrivacyOfficer(Records):
             return open_request(work, right, reference, checked_by, days=self._days(), note=note)
 
     def requests(self, reference: str | None = None, *, open_only: bool = False) -> tuple[Request, ...]:
-        """The requests about a person, or all of them; what is due first comes first."""
+        """The requests about a person, or all of them; what is due first comes first. Raises SubjectError."""
+        if reference is not None and not is_reference(reference):
+            raise no_reference("reference")
         with self._gate.reading(self._label):
             return requests_of(self._gate.store.db, reference, open_only=open_only)
 
@@ -230,7 +241,9 @@ class PrivacyOfficer(Records):
                 self._rename(work, person.id, reference, new_reference)
 
     def restrict(self, reference: str, *, request: str | None = None, checked_by: str | None = None) -> None:
-        """Decide nothing about the person for the time being; their data stays (GDPR Art. 18).
+        """Decide nothing about the person for the time being (GDPR Art. 18).
+
+        Their data stays as it is, also when its time is over: the sweeper names them, and enrollers remove nothing.
 
         Raises:
             SubjectError: nobody of that reference is enrolled.
@@ -347,7 +360,9 @@ class PrivacyOfficer(Records):
         if self._gate.store.person(new) is not None:
             raise SubjectError("the new reference is taken", hint="choose another one")
         work.tx.update("person", person, reference=new)
-        self._gate.lockout.forget(work.tx, reference)
+        # What runs about them goes on under the new one: failed trials, and requests that nobody has answered yet.
+        work.tx.execute("UPDATE OR REPLACE lockout SET scope = ? WHERE scope = ?", new, reference)
+        rename_open(work, reference, new)
         work.log("reference_corrected", reference, {"new_reference": new})
         work.log("reference_corrected", new, {"old_reference": reference})
 

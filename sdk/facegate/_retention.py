@@ -13,7 +13,9 @@
     closed requests     setting requests_days
 
 What has expired counts no more from that moment on, whether it was swept or not (`GateCore.refusal`). Days are counted
-by the time that the gate believes (`_clock_guard`); while the clock is suspect nothing is erased.
+by the time that the gate believes (`_clock_guard`); while the clock is suspect nothing is erased. Who asked that their
+data be restricted keeps it until the restriction ends (GDPR Art. 18: to be stored, and not used): they are not
+recognized meanwhile, and the sweeper names them.
 """
 
 from __future__ import annotations
@@ -42,14 +44,21 @@ PRESET_DAYS = {"bipa": 3 * 365, "cubi": 365}
 DAY_MS = 86_400_000
 _BATCH = 200  # people in one transaction: others wait for its end
 
-_UNUSED = "SELECT id, reference FROM person WHERE used <= ? ORDER BY id"
+_UNUSED = "SELECT id, reference FROM person WHERE used <= ? AND restricted = 0 ORDER BY id"
 # Of several consents the latest recorded one counts.
 _LAPSED = """
 SELECT person.id, person.reference FROM consent JOIN person ON person.id = consent.person
-WHERE person.used > ? AND consent.expires <= ? AND person.lapsed = 0
+WHERE person.used > ? AND consent.expires <= ? AND person.lapsed = 0 AND person.restricted = 0
 AND NOT EXISTS (SELECT 1 FROM consent AS later WHERE later.person = consent.person AND later.id > consent.id)
 ORDER BY person.id
 """
+_HELD = """
+SELECT reference FROM person WHERE restricted = 1 AND (used <= ? OR (lapsed = 0 AND ? >= (
+    SELECT expires FROM consent WHERE person = person.id ORDER BY id DESC LIMIT 1
+))) ORDER BY id
+"""
+# The record of their consent is in the audit log: those that are older than all that is left of it have none any more.
+_FIRST_ENTRY = "SELECT min(time) FROM audit WHERE EXISTS (SELECT 1 FROM face WHERE list IS NOT NULL)"
 _OLD_LIST_FACES = "SELECT id FROM face WHERE list IS NOT NULL AND added <= ? ORDER BY id"
 _COUNT_FACES = "SELECT count(*) FROM face WHERE person = ?"
 _OLD_REPORTS = "report WHERE time < ?"
@@ -124,6 +133,7 @@ class SweepReport:
         lapsed: references of those whose consent has expired.
         faces: how many templates of them were erased.
         list_faces: how many faces of lists.
+        held: references of those who would have been erased, but for the restriction that they asked for.
         audit, decisions, reports, requests: how many of each.
     """
 
@@ -134,6 +144,7 @@ class SweepReport:
     lapsed: tuple[str, ...] = ()
     faces: int = 0
     list_faces: int = 0
+    held: tuple[str, ...] = ()
     audit: int = 0
     decisions: int = 0
     reports: int = 0
@@ -193,7 +204,9 @@ def sweep(gate: GateCore, *, dry_run: bool = False) -> SweepReport:
         due = _Due.at(gate.retention_rules(), now.ms)
         unused = gate.store.db.read(_UNUSED, due.used)
         lapsed = gate.store.db.read(_LAPSED, due.used, due.now)
-        listed = [face for (face,) in gate.store.db.read(_OLD_LIST_FACES, due.added)]
+        ((first,),) = gate.store.db.read(_FIRST_ENTRY)
+        added = due.added if first is None else max(due.added, first - 1)
+        listed = [face for (face,) in gate.store.db.read(_OLD_LIST_FACES, added)]
         faces = sum(gate.store.db.read(_COUNT_FACES, person)[0][0] for person, _ in [*unused, *lapsed])
         counts = [
             gate.store.db.read(f"SELECT count(*) FROM {table}", before)[0][0]  # noqa: S608 - constants
@@ -213,6 +226,7 @@ def sweep(gate: GateCore, *, dry_run: bool = False) -> SweepReport:
             lapsed=tuple(reference for _, reference in lapsed),
             faces=faces,
             list_faces=len(listed),
+            held=tuple(reference for (reference,) in gate.store.db.read(_HELD, due.used, due.now)),
             audit=audit,
             decisions=decisions,
             reports=reports,

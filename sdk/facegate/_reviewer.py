@@ -39,7 +39,7 @@ class QueuedReview:
     Attributes:
         decision: the gate's; its outcome is "review" and its reasons say why.
         about: the enrolled person whom the face resembles; the decision itself names nobody. None if they are not
-            enrolled any more.
+            enrolled any more, or nothing may be decided about them any more (restricted, consent or time run out).
         waiting: for how long.
     """
 
@@ -127,11 +127,14 @@ class Reviewer:
         return signed
 
     def explain(self, decision_id: str) -> dict[str, Any]:
-        """What is known about a decision, to judge it by; see `PrivacyOfficer.explain`."""
+        """What is known about a decision, to judge it by; see `PrivacyOfficer.explain`.
+
+        `about` is as in the queue: nobody who was erased since, or about whom nothing may be decided.
+        """
         with self._work() as work:
             told = explain_decision(self._gate, decision_id)
             work.log("decision_explained", told["about"], {"decision": decision_id})
-            return told
+            return {**told, "about": self._people([told["decision"]["id"]]).get(told["decision"]["id"])}
 
     def report(
         self,
@@ -217,4 +220,9 @@ class Reviewer:
             *decision_ids,
         )
         today = {decision: person_today(self._gate, reference, seq, time) for decision, reference, seq, time in rows}
-        return {decision: person.reference for decision, person in today.items() if person is not None}
+        now = self._gate.now()
+        return {
+            decision: person.reference
+            for decision, person in today.items()
+            if person is not None and self._gate.refusal(person, now) is None
+        }

@@ -325,3 +325,107 @@ def test_faces_of_lists_are_kept_for_their_time(make_gate, shows, consent, clock
     assert rows(roles, "face") == 1
     assert len(roles.recognizer.find_similar(shows(BOB), "lost-badges")) == 1
     assert entries(roles, "retention_erased")[0].details["faces"] == 1
+
+
+def test_no_face_of_a_list_outlives_the_record_of_its_consent(make_gate, shows, consent, clock):
+    """The record is the entry in the audit log: `list_days` is never more than `audit_days`."""
+    roles = make_gate()
+    roles.administrator.set("list_days", 3000)
+    roles.administrator.set("audit_days", 184)
+    roles.enroller.make_list("lost-badges")
+    roles.enroller.add_to_list("lost-badges", [shows(ALICE)], consent)
+    assert roles.officer.retention().list_days == 184
+    clock.wait(184 * DAY - 1)
+    assert len(roles.recognizer.find_similar(shows(ALICE), "lost-badges")) == 1
+    clock.wait(1)
+    assert roles.recognizer.find_similar(shows(ALICE), "lost-badges") == ()
+    roles.officer.sweep()
+    assert rows(roles, "face") == 0
+    assert entries(roles, "add_to_list")  # the entry itself is kept for at least as long
+
+
+def test_faces_of_lists_go_with_a_log_that_is_purged_by_hand(make_gate, shows, consent, clock):
+    """Nobody could show any more that somebody agreed."""
+    roles = make_gate()
+    roles.enroller.make_list("lost-badges")
+    for identity in (ALICE, BOB):
+        roles.enroller.add_to_list("lost-badges", [shows(identity)], consent)
+        clock.wait(100 * DAY)
+    roles.officer.purge_audit(clock.now() - timedelta(days=190))
+    report = roles.officer.sweep()
+    assert report.list_faces == 1
+    assert roles.recognizer.find_similar(shows(ALICE), "lost-badges") == ()
+    assert len(roles.recognizer.find_similar(shows(BOB), "lost-badges")) == 1
+
+
+@pytest.mark.parametrize("over", ["time", "consent"])
+def test_who_is_restricted_is_kept_until_the_restriction_ends(make_gate, shows, consent, clock, over):
+    """To be stored and not used: nobody is recognized, nothing is erased, and the sweep names them; then they go."""
+    roles = make_gate()
+    until = clock.now() + timedelta(days=10) if over == "consent" else None
+    roles.enroller.enroll("alice", [shows(ALICE)], dataclasses.replace(consent, expires_at=until))
+    roles.enroller.enroll("bob", [shows(BOB)], consent)
+    roles.officer.restrict("alice", **CHECKED)
+    clock.wait((11 if over == "consent" else 366) * DAY)
+    for dry_run in (True, False):
+        report = roles.officer.sweep(dry_run=dry_run)
+        assert report.held == ("alice",)
+        assert "alice" not in (*report.people, *report.lapsed)
+    assert roles.core.store.db.read("SELECT count(*) FROM face JOIN person ON person.id = person")[0][0] == (
+        2 if over == "consent" else 1
+    )
+    assert roles.recognizer.identify(shows(ALICE)).decision.outcome == "no_match"
+    roles.officer.unrestrict("alice", **CHECKED)
+    assert roles.recognizer.identify(shows(ALICE)).decision.outcome == "no_match"
+    report = roles.officer.sweep()
+    assert (report.held, "alice" in (*report.people, *report.lapsed)) == ((), True)
+
+
+def test_nobody_is_kept_for_longer_because_a_clock_was_ahead(stored, shows, consent, clock):
+    """Who was enrolled by a clock that was wrongly believed counts as used when the right one is accepted."""
+    roles = stored()
+    right = clock.moment
+    clock.moment = right + timedelta(days=3650)
+    roles.administrator.accept_clock()
+    dated = dataclasses.replace(consent, given_at=right)
+    roles.enroller.enroll("alice", [shows(ALICE)], dated)
+    roles.enroller.make_list("lost-badges")
+    roles.enroller.add_to_list("lost-badges", [shows(BOB)], dated)
+    clock.moment = right
+    roles.administrator.accept_clock()
+    clock.wait(365 * DAY - 60)
+    assert roles.people() == ("alice",)
+    clock.wait(60)
+    report = roles.officer.sweep()
+    assert (report.people, report.list_faces) == (("alice",), 1)
+    assert roles.people() == ()
+
+
+def test_attack_a_clock_that_jumps_between_init_and_the_first_start(gate_folder, clock):
+    """A gate knows the time from the moment when it is made: ten years ahead at its first opening is noticed."""
+    clock.moment += timedelta(days=3650)
+    with gate_folder.open() as roles:
+        assert roles.gate.status().clock == "forward"
+
+
+def test_attack_a_clock_that_jumps_over_the_first_restart(gate_folder, clock, shows, consent):
+    """Far ahead after a start: nobody is erased, nobody comes back, and the gate says so until somebody has looked."""
+    with gate_folder.open() as roles:
+        roles.enroller.enroll("alice", [shows(ALICE)], consent)
+        until = clock.now() + timedelta(seconds=90)
+        roles.enroller.enroll("bob", [shows(BOB)], dataclasses.replace(consent, expires_at=until))
+    clock.restart()
+    clock.moment += timedelta(days=3650)
+    with gate_folder.open() as roles:
+        assert roles.gate.status().clock == "forward"
+        assert roles.officer.sweep().suspect == "forward"
+        assert roles.people() == ("alice", "bob")
+        assert roles.recognizer.identify(shows(ALICE)).decision.outcome == "match"
+        clock.wait(120)
+        assert roles.recognizer.identify(shows(BOB)).decision.outcome == "no_match"
+    clock.restart()
+    clock.moment -= timedelta(days=3650 * 2)
+    with gate_folder.open() as roles:
+        assert roles.gate.status().clock == "back"
+        assert roles.recognizer.identify(shows(BOB)).decision.outcome == "no_match"
+        assert roles.people() == ("alice", "bob")

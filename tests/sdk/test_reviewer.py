@@ -193,3 +193,12 @@ def test_a_verdict_about_somebody_whose_reference_was_corrected(roles, left_open
     roles.officer.correct("p-1", new_reference="p-2", **CHECKED)
     assert [waiting.about for waiting in roles.reviewer.queue()] == ["p-2"]
     assert roles.reviewer.verdict(left_open.id, "match", reviewer="guard-7").decision.subject == "p-2"
+
+
+@pytest.mark.parametrize("right", ["restrict", "erase"])
+def test_a_reviewer_is_not_told_of_who_must_not_be_decided_about(roles, left_open, right):
+    """Neither in the queue nor in an explanation: who was restricted or erased since is nobody's to look at."""
+    assert roles.reviewer.queue()[0].about == "alice" == roles.reviewer.explain(left_open.id)["about"]
+    getattr(roles.officer, right)("alice", **CHECKED)
+    assert roles.reviewer.queue()[0].about is None
+    assert "alice" not in str(roles.reviewer.explain(left_open.id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import stat
 import zipfile
 from datetime import timedelta
@@ -573,3 +574,151 @@ def test_an_officer_whose_credential_was_revoked_reads_nothing_either(roles):
     ):
         with pytest.raises(errors.RoleError):
             call()
+
+
+def test_what_a_person_has_asked_for_goes_on_under_a_corrected_reference(roles):
+    """An open request is about them still; it is not answered with the nothing that is left under the old name."""
+    request = roles.officer.open_request("access", "alice", checked_by="passport-seen")
+    roles.officer.correct("alice", new_reference="p-1", **CHECKED)
+    with pytest.raises(errors.RequestError):
+        roles.officer.access("alice", request=request.number)
+    told = roles.officer.access("p-1", request=request.number)
+    assert told["person"] is not None
+    assert [r["number"] for r in told["requests"] if r["right"] == "access"] == [request.number]
+
+
+def test_attack_a_corrected_reference_forgets_failed_trials(roles, shows):
+    """Who is locked out as somebody stays so, whatever that person is called by now."""
+    for _ in range(5):
+        roles.recognizer.verify("alice", shows(STRANGER))
+    roles.officer.correct("alice", new_reference="p-1", **CHECKED)
+    assert roles.recognizer.verify("p-1", shows(ALICE)).decision.reasons == ("locked_out",)
+
+
+def test_an_export_is_on_the_disk_before_anything_is_erased(roles, tmp_path, monkeypatch):
+    """The file's folder is flushed as well: a power cut after the erasure must not take the only copy."""
+    flushed = []
+    monkeypatch.setattr(
+        "facegate._rights._archive.sync_folder", lambda folder: flushed.append((folder, roles.people()))
+    )
+    roles.officer.close_account("alice", export_to=tmp_path / "alice.zip", **CHECKED)
+    assert flushed == [(tmp_path, ("alice", "bob"))]
+
+
+def test_attack_a_file_that_appears_meanwhile_is_not_removed(roles, tmp_path, monkeypatch):
+    """Somebody else's file is neither written over nor thrown away when the export finds it in its way."""
+    path = tmp_path / "alice.zip"
+    genuine = roles.core.operation
+
+    def slow(*args):
+        path.write_text("another's")
+        return genuine(*args)
+
+    monkeypatch.setattr(roles.core, "operation", slow)
+    with pytest.raises(errors.ExportError, match="exists"):
+        roles.officer.export("alice", path, **CHECKED)
+    assert path.read_text() == "another's"
+
+
+@pytest.mark.parametrize("kind", ["symlink", "folder", "dangling", "pipe"])
+def test_attack_an_export_goes_where_something_is(roles, tmp_path, kind):
+    """Whatever is there, a link's target or a reader at a pipe gets nothing, and nothing is recorded."""
+    path, target = tmp_path / "alice.zip", tmp_path / "target"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        if kind == "symlink":
+            target.write_text("precious")
+        path.symlink_to(target)
+    with pytest.raises(errors.ExportError):
+        roles.officer.export("alice", path, **CHECKED)
+    assert os.path.lexists(path)
+    assert target.exists() is (kind == "symlink")
+    assert kind != "symlink" or target.read_text() == "precious"
+    assert roles.officer.requests() == ()
+
+
+def _locked(data):
+    """The same ZIP, its members said to be encrypted."""
+    return data.replace(b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01\x00")
+
+
+def _packed(method):
+    """A change of how the members are said to be packed."""
+    return lambda data: data.replace(b"\x14\x00\x00\x00\x08\x00", b"\x14\x00\x00\x00" + bytes([method, 0]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _locked,
+        *(_packed(method) for method in (1, 9, 12, 14, 93, 99)),
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:200] + bytes(200) + data[400:],
+        lambda data: bytes(4) + data,
+        lambda data: data[:-2] + b"\x04\x00read",
+        lambda _: b"",
+        lambda _: b"PK\x05\x06" + b"\xff" * 18,
+        lambda _: b"PK\x05\x06" + bytes(18),
+    ],
+)
+def test_attack_a_file_that_no_library_can_read(roles, tmp_path, device_key, change):
+    """Locked, packed in another way, cut, overwritten: not as the device signed it, and nothing else is said."""
+    path = roles.officer.export("alice", tmp_path / "alice.zip", **CHECKED)
+    changed = tmp_path / "changed.zip"
+    changed.write_bytes(change(path.read_bytes()))
+    assert changed.read_bytes() != path.read_bytes()
+    with pytest.raises(errors.ExportError, match="not as the device signed it"):
+        verify_archive(changed, device_key)
+
+
+NO_TEXT = ["", "\udcff", "a\0", "' OR 1=1 --", "x" * 100_000, None, 1, 2**70, b"R-1", ["R-1"], {}, float("nan")]
+
+
+@pytest.mark.parametrize("value", NO_TEXT, ids=lambda v: ascii(v)[:12])
+def test_attack_values_that_no_database_can_take(roles, tmp_path, value):
+    """Every argument of every right: an error of the gate's own, and nothing has changed."""
+    officer, reviewer, path = roles.officer, roles.reviewer, tmp_path / "never.zip"
+    before = {table: rows(roles, table) for table in ("person", "face", "request", "audit", "report", "decision")}
+    calls = [
+        lambda: officer.request(value),
+        lambda: officer.close_request(value, "done"),
+        lambda: officer.extend_request(value, 3, note="x"),
+        lambda: officer.open_request(value, "alice", checked_by="passport-seen"),
+        lambda: officer.open_request("access", value, checked_by="passport-seen"),
+        lambda: officer.open_request("access", "alice", checked_by=value),
+        lambda: officer.held(value),
+        lambda: officer.access(value, **CHECKED),
+        lambda: officer.export(value, path, **CHECKED),
+        lambda: officer.explain(value),
+        lambda: officer.correct(value, new_reference="x", **CHECKED),
+        lambda: officer.correct("alice", join=[value], **CHECKED),
+        lambda: officer.correct("alice", leave=[value], **CHECKED),
+        lambda: officer.restrict(value, **CHECKED),
+        lambda: officer.object_automated(value, **CHECKED),
+        lambda: officer.erase(value, **CHECKED),
+        lambda: officer.withdraw(value, **CHECKED),
+        lambda: officer.close_account(value, **CHECKED),
+        lambda: officer.certify_again(value),
+        lambda: reviewer.explain(value),
+        lambda: reviewer.verdict(value, "match", reviewer="guard-7"),
+        lambda: reviewer.report(value, ["x"]),
+        lambda: reviewer.report("false_match", value),
+        lambda: reviewer.report("false_match", [value]),
+        lambda: reviewer.export_report(value, path),
+    ]
+    if value is not None:  # which is what is not given
+        calls += [
+            lambda: officer.requests(value),
+            lambda: officer.erase("alice", request=value),
+            lambda: officer.correct("alice", new_reference=value, **CHECKED),
+            lambda: officer.correct("alice", consent=value, **CHECKED),
+        ]
+    for number, call in enumerate(calls):
+        with pytest.raises(errors.FacegateError) as caught:
+            call()
+        assert caught.value.hint, number
+    assert {table: rows(roles, table) for table in before} == before
+    assert not path.exists()

@@ -9,13 +9,16 @@ import contextlib
 import hashlib
 import io
 import json
+import lzma
 import os
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facegate import _jws
-from facegate._files import write_new
+from facegate._files import sync_folder, write_new
 from facegate.errors import DecisionSignatureError, ExportError
 from facegate_edge._keys import TrustStore, VerifyKey
 
@@ -30,6 +33,13 @@ STATEMENT = "statement.jws"
 STATEMENT_TYPE = "facegate-archive+jwt"
 _DATE = (1980, 1, 1, 0, 0, 0)  # ZIP's first moment: when it was made is in the statement
 _MAX_MEMBER = 64 * 1024 * 1024
+_MAX_MEMBERS = 16
+# What reading somebody's file as a ZIP with a statement in it raises: also for ones that are locked, or packed in a way
+# that is not known here (RuntimeError), or cut short within a member (EOFError, zlib.error).
+_NO_ARCHIVE = (
+    *(OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, OverflowError, struct.error),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, DecisionSignatureError),
+)
 
 
 def as_json(document: Mapping[str, Any]) -> bytes:
@@ -73,15 +83,24 @@ def write_archive(path: str | os.PathLike[str], data: bytes) -> Path:
         ExportError: there is one already, or it cannot be written; nothing is left behind.
     """
     path = Path(path)
-    existed = os.path.lexists(path)
     try:
         write_new(path, [data], 0o600)
-    except OSError as error:
-        if not existed:
-            _discard(path)
+    except FileExistsError as error:
         raise ExportError(
-            f"the file {path} cannot be written: {error.strerror}",
-            hint="it is never written over: choose another name" if existed else "make room or choose another folder",
+            f"the file {path} cannot be written: {error.strerror}", hint="it is never written over: choose another name"
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: what can be no path
+        _discard(path)
+        why = error.strerror if isinstance(error, OSError) else "this is no path"
+        raise ExportError(
+            f"the file {path} cannot be written: {why}", hint="make room or choose another folder"
+        ) from None
+    try:
+        sync_folder(path.parent)  # what follows may be the erasure of the only other copy
+    except OSError as error:
+        _discard(path)
+        raise ExportError(
+            f"the file {path} cannot be put on the disk: {error.strerror}", hint="choose another folder"
         ) from None
     return path
 
@@ -92,6 +111,8 @@ def whole_or_not(path: str | os.PathLike[str] | None) -> Iterator[None]:
     existed = path is not None and os.path.lexists(path)
     try:
         yield
+    except ExportError:  # it was not written; one that is there is somebody else's, however new
+        raise
     except BaseException:
         if path is not None and not existed:
             _discard(Path(path))
@@ -108,14 +129,17 @@ def verify_archive(path: str | os.PathLike[str], keys: TrustStore | VerifyKey) -
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            if len(set(names)) != len(names) or any(i.file_size > _MAX_MEMBER for i in archive.infolist()):
+            sizes = [info.file_size for info in archive.infolist()]
+            if len(set(names)) != len(names) or len(names) > _MAX_MEMBERS or any(size > _MAX_MEMBER for size in sizes):
                 raise _not_as_signed()
+            if min((info.header_offset for info in archive.infolist()), default=0) or archive.comment:
+                raise _not_as_signed()  # something before or after it that nobody signed
             members = {name: archive.read(name) for name in names}
         statement = json.loads(
             _jws.verify(members.pop(STATEMENT).decode("ascii").strip(), trust, typ=STATEMENT_TYPE),
         )
         signed = statement["sha256"]
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, DecisionSignatureError):
+    except _NO_ARCHIVE:
         raise _not_as_signed() from None
     if signed != {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}:
         raise _not_as_signed()
@@ -123,7 +147,7 @@ def verify_archive(path: str | os.PathLike[str], keys: TrustStore | VerifyKey) -
 
 
 def _discard(path: Path) -> None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         path.unlink()
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from facegate._decision import verify_decision
+from facegate._decision import is_reference, verify_decision
 from facegate.errors import UnknownDecisionError
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def find_decision(gate: GateCore, decision_id: str) -> tuple[Decision, str | Non
         UnknownDecisionError: there is none of that id (any more).
         DecisionSignatureError: it is not as the device signed it.
     """
-    rows = gate.store.db.read("SELECT jws, review FROM decision WHERE id = ?", str(decision_id))
+    known = decision_id if is_reference(decision_id) else ""  # an id has the form of one, and nothing is named ""
+    rows = gate.store.db.read("SELECT jws, review FROM decision WHERE id = ?", known)
     if not rows:
         raise UnknownDecisionError(
             "the gate has no decision of that id (any more)",

@@ -30,6 +30,7 @@ __all__ = [
     "extend",
     "find",
     "open_request",
+    "rename_open",
     "requests_of",
     "settle",
 ]
@@ -50,6 +51,7 @@ RequestOutcome = Literal["done", "refused", "canceled"]
 
 MAX_NOTE = 500
 MAX_EXTENSION_DAYS = 60
+_NOT_ONE_LINE = ("Cc", "Cs", "Zl", "Zp")
 _COLUMNS = "number, kind, reference, received, due, checked_by, closed, outcome, note"
 _DAY_MS = 86_400_000
 _FIND = f"SELECT {_COLUMNS} FROM request WHERE number = ?"  # noqa: S608 - constants
@@ -224,9 +226,16 @@ def close_all(work: Work, reference: str) -> int:
     return len(rows)
 
 
+def rename_open(work: Work, reference: str, new: str) -> None:
+    """A person has another reference from now on: what they asked for and nobody has answered is about that one."""
+    rows = work.tx.execute("SELECT id FROM request WHERE reference = ? AND closed IS NULL", reference).fetchall()
+    for (row,) in rows:
+        work.tx.update("request", row, reference=new)
+
+
 def find(db: Database, number: str) -> Request:
     """The request of that number. Raises RequestError."""
-    return _only(db.read(_FIND, str(number)))
+    return _only(db.read(_FIND, _number(number)))
 
 
 def requests_of(db: Database, reference: str | None = None, *, open_only: bool = False) -> tuple[Request, ...]:
@@ -246,13 +255,18 @@ def check_note(note: str | None) -> str | None:
     """A note as it is kept, None if there is nothing in it. Raises RequestError."""
     if note is None:
         return None
-    if not isinstance(note, str) or len(note) > MAX_NOTE or any(unicodedata.category(c) in ("Cc", "Cs") for c in note):
+    if not isinstance(note, str) or len(note) > MAX_NOTE or any(unicodedata.category(c) in _NOT_ONE_LINE for c in note):
         raise RequestError("the note is none", hint=f"one line of up to {MAX_NOTE} characters; no names are needed")
     return note.strip() or None
 
 
 def _find(work: Work, number: str) -> Request:
-    return _only(work.tx.execute(_FIND, str(number)).fetchall())
+    return _only(work.tx.execute(_FIND, _number(number)).fetchall())
+
+
+def _number(number: object) -> str:
+    """A number to look for; what can be none is "", which no request has."""
+    return str(number) if is_reference(number) else ""
 
 
 def _only(rows: list[tuple[Any, ...]]) -> Request:

@@ -292,9 +292,11 @@ def _swept(swept: SweepReport) -> str:
     if swept.suspect:
         return f"nothing was erased: {_NOT_BELIEVED[swept.suspect]}; see `facegate gate status`"
     done = "would erase" if swept.dry_run else "erased"
+    held = [f"kept {reference}: their time is over, but their data is restricted" for reference in swept.held]
     if swept.empty:
-        return "there is nothing to erase"
+        return "\n".join(["there is nothing to erase", *held])
     lines = [
+        *held,
         *(f"{done} {reference}: not used for too long" for reference in swept.people),
         *(f"{done} the faces of {reference}: the consent has expired" for reference in swept.lapsed),
     ]
