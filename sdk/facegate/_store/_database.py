@@ -28,18 +28,19 @@ __all__ = ["APPLICATION_ID", "Database", "Transaction"]
 APPLICATION_ID = 0x46474154  # "FGAT": what `file` and we know the store by
 _CACHE_KIB = 8 * 1024
 _BUSY_MS = 5000
-_PRAGMAS = (
+_ALWAYS = (
+    "PRAGMA trusted_schema=OFF",  # what somebody wrote into the schema can do nothing but read and write this file
+    "PRAGMA cell_size_check=ON",
+    "PRAGMA temp_store=MEMORY",  # no temporary file ever holds a row
+    f"PRAGMA cache_size=-{_CACHE_KIB}",
+    f"PRAGMA busy_timeout={_BUSY_MS}",
+)
+_WRITING = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",  # a commit that returned has reached the disk
     "PRAGMA foreign_keys=ON",
     "PRAGMA secure_delete=ON",  # what is deleted is overwritten with zeros
-    "PRAGMA temp_store=MEMORY",  # no temporary file ever holds a row
-    "PRAGMA cell_size_check=ON",
-    "PRAGMA trusted_schema=OFF",
-    f"PRAGMA cache_size=-{_CACHE_KIB}",
-    f"PRAGMA busy_timeout={_BUSY_MS}",
 )
-# What the tally's mark covers beside the rows. `tally` itself is of course not among it.
 # The head of the audit log is: an older log with the head that it had then could be put back otherwise.
 _READ_STATE = (
     "SELECT gate, device, space, template_length, key_id, key_check, rotation_id, sequence, clock, "
@@ -121,14 +122,13 @@ class Database:
             connection = _connect(f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}")
             opened = cls(connection, path, lock)
             version = _version(connection, path)
-            if read_only:
-                with store_errors():
-                    connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-            else:
+            if not read_only:
                 opened._prepare(VERSION if shared else version)
                 opened.checkpoint()  # what an erasure before a power loss left in the log goes now
             if version == VERSION or lock is not None:
                 _check_tables(connection)
+            if lock is not None:
+                opened._check_protected()
         except BaseException:
             _close(connection)
             drop_lock(lock)
@@ -166,7 +166,7 @@ class Database:
                 total += tally.rows(table, self._open().execute(sql))
             if not new:
                 state = self._open().execute(_READ_STATE).fetchone()
-                kept = self._open().execute("SELECT tally FROM state WHERE id = 1").fetchone()
+                kept = self._open().execute("SELECT CAST(tally AS BLOB) FROM state WHERE id = 1").fetchone()
                 if state is None or not hmac.compare_digest(tally.mark(total, state), kept[0]):
                     raise StoreTamperedError(
                         "the store's rows are not those that this gate wrote last",
@@ -174,6 +174,12 @@ class Database:
                         "and find out who can write to this device",
                     )
         self._tally, self._sum = tally, total
+
+    def _check_protected(self) -> None:
+        """The tally counts the rows of tables; what finds a row is an index, whose pages nothing else covers."""
+        for table in (*PROTECTED_ROWS, "state", "rotation"):
+            if self.read(f"PRAGMA integrity_check({table})") != [("ok",)]:
+                raise corrupt()
 
     def read(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
         """All rows that a SELECT gives."""
@@ -315,7 +321,7 @@ class Database:
     def _prepare(self, version: int) -> None:
         connection = self._open()
         with store_errors():
-            for pragma in _PRAGMAS:
+            for pragma in _WRITING:
                 connection.execute(pragma)
             for number, script in enumerate(MIGRATIONS[version:], version + 1):
                 # Cut short, it is rolled back when the connection is closed, as every caller then does.
@@ -351,7 +357,12 @@ def remove_files(path: Path) -> None:
 
 def _connect(uri: str) -> sqlite3.Connection:
     with store_errors():
-        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
+        connection = sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        for pragma in _ALWAYS:
+            connection.execute(pragma)
+        return connection
 
 
 def _close(connection: sqlite3.Connection | None) -> None:
@@ -384,7 +395,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
 
 def _check_tables(connection: sqlite3.Connection) -> None:
     """Compare the tables with those that the migrations make: a trigger could copy what is about to be erased."""
-    sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name <> 'sqlite_stat1' ORDER BY name"
+    sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name, type"
     fresh = sqlite3.connect(":memory:")
     try:
         for script in MIGRATIONS:

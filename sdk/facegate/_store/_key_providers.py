@@ -26,6 +26,10 @@ __all__ = ["CredentialKey", "EnvironmentKey", "FileKey", "SavableKey", "SealKey"
 
 _MAX_FILE = 4096
 _NEXT = ".next"
+# What a file of ours holds: a secret as base64url, or what a TPM sealed (see _tpm).
+_FORM = re.compile(
+    rb'[\w-]{43}\n?|\{"format": [0-9]+, "private": "[\w-]{1,2000}", "public": "[\w-]{1,2000}"\}\n'  # \w: ASCII
+)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
 
@@ -136,7 +140,7 @@ class FileKey:
         _destroy(self._next)
 
     def remove(self) -> None:
-        """Destroy the file."""
+        """Destroy the file. Raises SealKeyError if it is no sealing key, StoreWriteError."""
         _destroy(self.path)
 
     @property
@@ -226,7 +230,9 @@ def parse_provider(text: str, *, folder: str | os.PathLike[str] = ".") -> SealKe
         SealKeyError: it names none.
     """
     kind, _, rest = text.partition(":")
-    if kind in ("file", "tpm") and rest and "\0" not in rest:
+    if not text.isprintable():  # names stand in files, one a line
+        kind = ""
+    if kind in ("file", "tpm") and rest:
         path = Path(folder) / rest
         if kind == "file":
             return FileKey(path, name=text)
@@ -312,9 +318,21 @@ def _write_new(path: Path, data: bytes) -> None:
 
 
 def _open_to_overwrite(path: Path) -> int | None:
-    with contextlib.suppress(FileNotFoundError):
-        return os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    return None
+    """A key's file, to be destroyed. Raises SealKeyError if it is none: the names of providers stand in plain files."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    try:
+        data = os.pread(descriptor, _MAX_FILE + 1, 0) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b"?"
+        if data.strip(b"\0") and _FORM.fullmatch(data) is None:
+            raise SealKeyError(  # noqa: TRY301
+                f"{path} is no sealing key: it is not destroyed", hint="look who named it as one"
+            )
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _overwrite(descriptor: int | None) -> None:

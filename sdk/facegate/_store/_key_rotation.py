@@ -79,7 +79,8 @@ class KeyRotation:
             self._new = noted
             self.abandon()
         elif before is not None and before.name != self._key.name and isinstance(before, SavableKey):
-            before.remove()  # step 4 was cut short
+            with contextlib.suppress(SealKeyError):  # the note names something else
+                before.remove()  # step 4 was cut short
         self._forget()
         return sealer
 
@@ -152,6 +153,8 @@ class KeyRotation:
 
     def _note(self, name: str) -> None:
         path = self._folder / _NOTE
+        if not (self._key.name + name).isprintable():
+            raise SealKeyError("a sealing key's name cannot be written down", hint="use letters, digits, punctuation")
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import struct
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -124,6 +125,9 @@ class Rotation:
     def wipe(self) -> None:
         """Overwrite the matrix."""
         self._matrix.fill(0)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret rotation is not pickled")
 
     def __repr__(self) -> str:
         return f"Rotation({self.id})"

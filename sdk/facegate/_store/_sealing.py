@@ -8,7 +8,7 @@ opens in its own place only.
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Literal, NoReturn
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -59,6 +59,9 @@ class OwnerKey:
     def unseal_into(self, sealed: bytes, face: int, space: str, out: memoryview) -> None:
         """Put what was sealed for the row of this face into memory that the caller wipes. Raises SealError."""
         _open_into(self._aead, sealed, self._place + encode(face, space), out)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key is not pickled")
 
     def __repr__(self) -> str:
         return "OwnerKey()"
@@ -130,6 +133,9 @@ class Sealer:
                 hint="the key of another gate, or an older one: use the key that the gate was made with or rotated to, "
                 "or restore a backup with the recovery key",
             )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key is not pickled")
 
     def __repr__(self) -> str:
         return f"Sealer({self.key_id})"

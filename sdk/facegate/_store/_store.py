@@ -18,6 +18,7 @@ from facegate._store._renewal import adopt_space, keep_rotation, read_rotation, 
 from facegate._store._rotation import Rotation
 from facegate._store._rows import GroupRow, ListRow, OutdatedFace, PersonRow, Rows
 from facegate._store._sealing import Sealer, new_owner_key
+from facegate._store._store_errors import corrupt
 from facegate.errors import StoreCorruptError, StoreError, TemplateSpaceError
 from facegate_edge._values import Template
 
@@ -449,6 +450,8 @@ def _sealed_for(db: Database) -> tuple[str, str, bytes]:
     if not state:
         raise StoreCorruptError("the store was never finished", hint="make a new gate, or restore a backup")
     gate, key_id, key_check = state[0]
+    if not (isinstance(gate, str) and isinstance(key_id, str) and isinstance(key_check, bytes)):
+        raise corrupt()
     return gate, key_id, key_check
 
 

@@ -48,7 +48,10 @@ def _translated(error: sqlite3.Error) -> StoreError:
 
 
 def corrupt() -> StoreCorruptError:
-    return StoreCorruptError("the store's file is damaged", hint="restore a backup")
+    return StoreCorruptError(
+        "the store's file is damaged, or somebody changed it",
+        hint="restore a backup; look whether the medium is failing, or who can write to this device",
+    )
 
 
 def _full() -> StoreFullError:

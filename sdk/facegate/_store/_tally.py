@@ -11,7 +11,7 @@ generalized birthday attack needs about 2^32 steps for 256 bits).
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,12 +45,12 @@ def encode(*values: Any) -> bytes:
 
 
 def row_expression(columns: Iterable[str]) -> str:
-    """The SQL expression of a row as one blob: of each column its length in bytes and its value, or `-` for NULL.
+    """The SQL expression of a row as one blob: each column's type, length in bytes and value, or `-` for NULL.
 
-    No two different rows have the same, because the types of the columns are fixed (the tables are STRICT). `||` joins
-    bytes, also those after a NUL.
+    No two different rows have the same. `||` joins bytes, also those after a NUL. The type, because STRICT tables are
+    strict to those who write, not to somebody who edits the file.
     """
-    parts = (f"ifnull(length(CAST({column} AS BLOB)) || ':' || {column}, '-')" for column in columns)
+    parts = (f"ifnull(typeof({name}) || length(CAST({name} AS BLOB)) || ':' || {name}, '-')" for name in columns)
     return f"CAST({' || '.join(parts)} AS BLOB)"
 
 
@@ -90,6 +90,9 @@ class Tally:
     def mark(self, total: int, state: Iterable[Any]) -> bytes:
         """What the store keeps: HMAC-SHA256 over the sum and the rest of the gate's state, 32 bytes."""
         return hmac.digest(self._sum_key, (total % MODULUS).to_bytes(32, "big") + encode(*state), "sha256")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key is not pickled")
 
     def __repr__(self) -> str:
         return "Tally()"

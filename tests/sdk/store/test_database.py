@@ -676,3 +676,63 @@ def test_a_forked_child_leaves_the_store_alone(db, path):
     child = [sys.executable, "-c", FORK, str(path)]
     done = subprocess.run(child, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
     assert done.returncode == 0, done.stderr
+
+
+def test_a_trigger_that_hides_behind_a_name_is_noticed(db, path):
+    """No name is left out when the tables are compared."""
+    db.close()
+    sql = "CREATE TRIGGER sqlite_stat1 BEFORE DELETE ON person BEGIN DELETE FROM report; END"
+    with outsider(path) as connection:
+        connection.execute("PRAGMA writable_schema=ON")
+        connection.execute("INSERT INTO sqlite_schema VALUES ('trigger', 'sqlite_stat1', 'person', 0, ?)", (sql,))
+    with pytest.raises(StoreTamperedError, match="tables"):
+        reopened(db, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "column"),
+    [("sqlite_autoindex_person_1", "person", "reference"), ("face_person", "face", "person")],
+)
+def test_an_index_that_leads_to_another_row_is_noticed(db, path, name, table, column):
+    """All rows are right, and yet `anna` would be found to be ben, and anna's face to be his."""
+    db.close()
+    with outsider(path) as connection:
+        connection.execute(f"CREATE TABLE shadow (id INTEGER PRIMARY KEY, {column})")
+        connection.execute(f"INSERT INTO shadow SELECT 3 - id, {column} FROM {table}")  # noqa: S608
+        connection.execute(f"CREATE INDEX shade ON shadow ({column})")
+        connection.execute("PRAGMA writable_schema=ON")
+        connection.execute(
+            "UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'shade') "
+            "WHERE name = ?",
+            (name,),
+        )
+        connection.execute("DELETE FROM sqlite_schema WHERE tbl_name = 'shadow'")
+    with outsider(path) as connection:
+        sql = f"SELECT id FROM {table} INDEXED BY {name} WHERE {column} = ?"  # noqa: S608
+        assert connection.execute(sql, ("anna" if table == "person" else 1,)).fetchone() == (2,)
+    with pytest.raises(StoreCorruptError):
+        reopened(db, path)
+
+
+def test_a_value_of_another_type_is_noticed(db, path):
+    """Tables are strict to those who write, not to somebody who edits the file: 1 is not '1'."""
+    db.close()
+    with outsider(path) as connection:
+        connection.execute("PRAGMA writable_schema=ON")
+        sql = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'person'").fetchone()[0]
+        loose = sql.replace("STRICT", "").replace("used INTEGER", "used BLOB")
+        connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'person'", (loose,))
+    with outsider(path) as connection:
+        connection.execute("UPDATE person SET used = '1' WHERE id = 1")
+        assert connection.execute("SELECT typeof(used) FROM person WHERE id = 1").fetchone() == ("text",)
+        connection.execute("PRAGMA writable_schema=ON")
+        connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'person'", (sql,))
+    with pytest.raises((StoreCorruptError, StoreTamperedError)):
+        reopened(db, path)
+
+
+def test_a_look_trusts_nothing_either(db, path):  # noqa: ARG001
+    """Read-only as well, a schema that somebody wrote can call no function."""
+    with contextlib.closing(Database.open(path, read_only=True)) as look:
+        assert look.read("PRAGMA trusted_schema") == look.read("PRAGMA query_only") == [(0,)]
+        assert look.read("PRAGMA cell_size_check") == [(1,)]

@@ -148,6 +148,25 @@ def test_a_removed_key_is_gone(key, secret):
     key.remove()
 
 
+@pytest.mark.parametrize("content", [b"My thesis, the only copy.\n", b"A" * 5000, b'{"format": 1}\n'])
+def test_only_a_sealing_key_is_destroyed(key, content):
+    """Names of providers stand in plain files of the gate's folder: another file must not go by such a name."""
+    key.path.write_bytes(content)
+    key._next.write_bytes(content)
+    for destroy in (key.remove, key.discard, key.promote):
+        with pytest.raises(SealKeyError, match="no sealing key"):
+            destroy()
+    assert key.path.read_bytes() == key._next.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", bytes(44), b"A" * 43])
+def test_what_is_left_of_a_sealing_key_is_destroyed(key, content):
+    """A write that was cut short, or a file that was overwritten before."""
+    key.path.write_bytes(content)
+    key.remove()
+    assert not key.exists()
+
+
 def test_the_environment_gives_a_secret_once(monkeypatch, secret):
     """It is removed from there: no child process and no later look finds it."""
     monkeypatch.setenv("GATE_KEY", b64url_encode(bytes(secret)))
@@ -216,7 +235,19 @@ def test_a_relative_path_is_of_the_folder(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "file", "file:", "seal.key", "vault:x", "environment:", "environment:a b", "credential:../x", "tpm:\0"],
+    [
+        "",
+        "file",
+        "file:",
+        "seal.key",
+        "vault:x",
+        "environment:",
+        "environment:a b",
+        "credential:../x",
+        "tpm:\0",
+        "file:a\nb",
+        "file:a\x1b[0m",
+    ],
 )
 def test_what_is_no_provider_is_refused(text):
     """The hint says what is one."""

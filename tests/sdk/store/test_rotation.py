@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -164,5 +166,7 @@ def test_a_rotation_shows_its_id_only_and_can_be_wiped():
     """The matrix is a secret."""
     rotation = Rotation.new(16)
     assert repr(rotation) == f"Rotation({rotation.id})"
+    with pytest.raises(TypeError):
+        pickle.dumps(rotation)
     rotation.wipe()
     assert not rotation._matrix.any()

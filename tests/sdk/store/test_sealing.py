@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 
 import pytest
 
@@ -163,6 +164,9 @@ def test_nothing_secret_is_shown(sealer):
     """Neither a repr nor an error holds a byte of a key or a template."""
     assert repr(sealer) == f"Sealer({sealer.key_id})"
     assert repr(owner()) == "OwnerKey()"
+    for secret in (sealer, owner()):
+        with pytest.raises(TypeError):
+            pickle.dumps(secret)
     with pytest.raises(SealError) as caught:
         owner().unseal(owner(key=b"x" * 32).seal(FACE, 3, "space"), 3, "space")
     assert caught.value.__cause__ is None
