@@ -76,10 +76,11 @@ class Inspector:
         key: the device's public key.
         model: what the gate must hold.
         decisions: by number, the decisions that were acknowledged, or found.
-        delivered: the highest number that the sink's file was seen to hold.
         head: the audit log's head when it was last looked at.
         sealed: sealed values that are in the store, by row.
         gone: those that were and are not any more.
+        received: whole lines of the sink's file that were looked at.
+        last_received: the highest number in them.
         backed_up: whether there must be a backup.
         look_into_backups: how often one is restored, 0..1.
         rng: chooses what is looked at, where looking at everything takes too long.
@@ -92,6 +93,8 @@ class Inspector:
     head: str | None = None
     sealed: dict[tuple[str, int], bytes] = field(default_factory=dict)
     gone: deque[bytes] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    received: bytes = b""
+    last_received: int = 0
     backed_up: bool = False
     look_into_backups: float = 0.3
     rng: random.Random = field(default_factory=lambda: random.Random(7))
@@ -156,9 +159,13 @@ class Inspector:
 
     def _sink(self, desk: Desk) -> None:
         """What the receiver has: in order, nothing left out, what comes twice is the same."""
-        lines = self.places.decisions.read_bytes().split(b"\n")[:-1] if self.places.decisions.exists() else []
-        last = 0
-        for line in lines:
+        data = self.places.decisions.read_bytes() if self.places.decisions.exists() else b""
+        if not data.startswith(self.received):
+            raise BrokenPromiseError("what the receiver had was changed")
+        fresh = data[len(self.received) : data.rfind(b"\n") + 1]
+        self.received += fresh
+        last = self.last_received
+        for line in fresh.splitlines():
             try:
                 jws = json.loads(line)["jws"]
             except ValueError:
@@ -169,6 +176,7 @@ class Inspector:
             if decision.sequence not in {last, last + 1}:
                 raise BrokenPromiseError(f"decision {decision.sequence} was delivered after {last}")
             last = max(last, decision.sequence)
+        self.last_received = last
         (marked,) = desk.core.store.db.read("SELECT max(sequence) FROM decision WHERE delivered IS NOT NULL")[0]
         (waiting,) = desk.core.store.db.read("SELECT min(sequence) FROM decision WHERE delivered IS NULL")[0]
         marked = marked or 0
