@@ -130,7 +130,7 @@ class Audit:
         if head.gate != self._gate:
             raise _tampered("the audit log is another gate's")
         last = self._db.read(_LAST)
-        if not last or last[0][0] != head.entries or bytes(last[0][1]).hex() != head.hash:
+        if not last or last[0][0] != head.entries or last[0][1] != bytes.fromhex(head.hash):
             raise _tampered("the audit log does not end where the device signed it")
         first = self._db.read("SELECT min(seq) FROM audit")
         if first[0][0] != head.purged + 1:
@@ -178,6 +178,9 @@ class Audit:
             after_number: only those with a higher number.
             limit: at most so many.
             newest_first: the other way round.
+
+        Raises:
+            AuditTamperedError: an entry has no form that any has; `verify` finds the others that were changed.
         """
         conditions = ["seq > ?"]
         values: list[Any] = [after_number]
@@ -194,8 +197,12 @@ class Audit:
         order = "DESC" if newest_first else "ASC"
         sql = f"SELECT {COLUMNS} FROM audit WHERE {' AND '.join(conditions)} ORDER BY seq {order} LIMIT ?"  # noqa: S608 - constants
         for seq, time, role, what, about, details, digest in self._db.iterate(sql, *values):
-            moment = _EPOCH + timedelta(milliseconds=time)
-            yield AuditEntry(seq, moment, role, what, about, json.loads(details), digest.hex())
+            try:
+                moment = _EPOCH + timedelta(milliseconds=time)
+                entry = AuditEntry(seq, moment, role, what, about, json.loads(details), digest.hex())
+            except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+                raise _tampered(f"entry {seq} of the audit log is not as it was written") from None
+            yield entry
 
     def purge(self, tx: Transaction, before: datetime, *, role: str = "gate") -> int:
         """Remove the oldest entries, up to the first one that is not older than `before`.

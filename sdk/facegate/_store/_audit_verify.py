@@ -5,13 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from facegate._store._audit_chain import COLUMNS, HASH_LENGTH, Head, first_hash, hash_entry, read_head
 from facegate._store._database import Database
-from facegate.errors import AuditTamperedError, StoreCorruptError, StoreError, StoreMissingError
+from facegate._store._schema import MIGRATIONS, VERSION
+from facegate.errors import (
+    AuditTamperedError,
+    StoreCorruptError,
+    StoreError,
+    StoreMissingError,
+    StoreVersionError,
+)
 from facegate_edge._keys import TrustStore, VerifyKey
 
 if TYPE_CHECKING:
@@ -20,7 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["AuditProblem", "AuditReport", "read_statement", "verify_audit"]
 
-_TABLES = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('audit', 'audit_head', 'state')"
+# A copy comes from anywhere: a table may be a virtual one, compute what it holds, or have an index that says otherwise.
+_TABLES = (
+    "SELECT type, name, tbl_name, sql FROM sqlite_schema"
+    " WHERE tbl_name IN ('audit', 'audit_head', 'state') OR name IN ('audit', 'audit_head', 'state') ORDER BY name"
+)
+_STATEMENTS = "SELECT statement FROM audit_head NOT INDEXED LIMIT 2"
+_MAX_VALUE = 1 << 20  # bytes; the longest that a gate writes has 3 KB
 MAX_PROBLEMS = 100  # told one by one; what goes beyond is counted
 
 Problem = Literal[
@@ -94,7 +108,8 @@ def verify_audit(
         head: an earlier head of this log that was kept elsewhere.
 
     Raises:
-        StoreMissingError, StoreCorruptError: there is no store.
+        StoreMissingError, StoreCorruptError: there is no store, or its tables are not as a gate makes them.
+        StoreVersionError: a newer version wrote it.
         AuditTamperedError: `head` is not signed by one of `keys`.
     """
     if isinstance(keys, VerifyKey):
@@ -111,11 +126,11 @@ def read_statement(path: str | os.PathLike[str]) -> str:
     """The signed head of a store's file or of a copy of it, not verified.
 
     Raises:
-        StoreMissingError, StoreCorruptError: there is no store.
+        StoreMissingError, StoreCorruptError, StoreVersionError: see `verify_audit`.
         AuditTamperedError: it has no head.
     """
     with _open_copy(Path(path)) as connection:
-        rows = connection.execute("SELECT statement FROM audit_head").fetchall()
+        rows = connection.execute(_STATEMENTS).fetchall()
     if len(rows) != 1:
         raise AuditTamperedError("the audit log has no signed head", hint="`facegate audit verify` shows what is wrong")
     statement: str = rows[0][0]
@@ -159,15 +174,15 @@ class _Check:
             self._more += 1
 
     def _head(self) -> Head | None:
-        rows = list(self._read("SELECT statement FROM audit_head"))
-        state = list(self._read("SELECT gate, sequence FROM state"))
+        rows = list(self._read(_STATEMENTS))
+        state = list(self._read("SELECT gate, sequence FROM state NOT INDEXED LIMIT 2"))
         gate, sequence = state[0] if len(state) == 1 else (None, None)
         try:
             head = read_head(rows[0][0] if len(rows) == 1 else None, self._trust)
         except AuditTamperedError as error:
             self._tell("head", None, None, f"{error}: nothing says where the log ends")
             # The entries are looked at all the same, from the first one that is there.
-            (first,) = next(iter(self._read("SELECT min(seq) FROM audit")))
+            (first,) = next(iter(self._read("SELECT min(seq) FROM audit NOT INDEXED")))
             self._last = first - 1 if type(first) is int else 0
             self._hashes = (first_hash(gate),) if self._last == 0 and type(gate) is str else ()
             return None
@@ -184,7 +199,7 @@ class _Check:
         """Check the entries one after the other."""
         wanted = {known.entries for known in (head, self._earlier) if known is not None}
         before = self._hashes[0] if self._hashes else b""
-        for row in self._read(f"SELECT {COLUMNS} FROM audit ORDER BY seq"):  # noqa: S608 - a constant
+        for row in self._read(f"SELECT {COLUMNS} FROM audit NOT INDEXED ORDER BY seq"):  # noqa: S608 - a constant
             self._count += 1
             number = row[0]
             if type(number) is not int or number <= self._last:
@@ -275,11 +290,28 @@ def _open_copy(path: Path) -> Iterator[sqlite3.Connection]:
     connection = _connect(path)
     with contextlib.closing(connection):
         try:
-            if connection.execute(_TABLES).fetchone()[0] != 3:  # noqa: PLR2004 - those that were asked for
-                raise StoreCorruptError(f"{path} is no store of a gate", hint="name the store's file, or a copy of it")
+            _check_tables(connection, path)
             yield connection
         except sqlite3.Error as error:
             raise StoreCorruptError(f"{path} cannot be read as a store", hint="restore a backup") from error
+
+
+def _check_tables(connection: sqlite3.Connection, path: Path) -> None:
+    """Read from such tables only as a gate makes. Raises StoreCorruptError, StoreVersionError."""
+    found = connection.execute(_TABLES).fetchall()
+    if {name for kind, name, _, _ in found if kind == "table"} != {"audit", "audit_head", "state"}:
+        raise StoreCorruptError(f"{path} is no store of a gate", hint="name the store's file, or a copy of it")
+    if connection.execute("PRAGMA user_version").fetchone()[0] > VERSION:
+        raise StoreVersionError(f"{path} was written by a newer version of Facegate", hint="update facegate")
+    with contextlib.closing(sqlite3.connect(":memory:")) as fresh:
+        for script in MIGRATIONS:
+            fresh.executescript(script)
+        right = fresh.execute(_TABLES).fetchall()
+    if found != right:
+        raise StoreCorruptError(
+            f"the tables of {path} are not as Facegate makes them",
+            hint="somebody changed the file: trust nothing in it",
+        )
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -290,6 +322,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None)
         try:
             connection.text_factory = _decode
+            if sys.version_info >= (3, 11):
+                connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE)
             for pragma in ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "busy_timeout=5000"):
                 connection.execute(f"PRAGMA {pragma}")
             connection.execute("BEGIN")

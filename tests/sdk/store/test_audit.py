@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import sys
 from datetime import timedelta
 
 import numpy as np
@@ -29,6 +30,7 @@ from facegate.errors import (
     StoreCorruptError,
     StoreMissingError,
     StoreTamperedError,
+    StoreVersionError,
 )
 
 from .audit_log import DEVICE, GATE, START, STRANGER, Clock, Log, make_database
@@ -859,3 +861,121 @@ def test_any_changed_byte_of_the_file_is_found_or_changes_nothing(data, tmp_path
     if report.ok:
         rows = sqlite3.connect(path).execute(f"SELECT {COLUMNS} FROM audit ORDER BY seq").fetchall()  # noqa: S608
         assert [(r[0], r[2], r[3], r[4], json.loads(r[5]), r[6].hex()) for r in rows] == honest
+
+
+def _change_tables(path, old, new, table="audit"):
+    """What an attacker does to the tables of a copy: SQLite lets everybody write to its schema."""
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA writable_schema=ON")
+    sql = "UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE type = 'table' AND name = ?"
+    assert connection.execute(sql, (old, new, table)).rowcount == 1
+    connection.commit()
+    connection.close()
+
+
+def test_a_copy_whose_tables_compute_what_they_hold_is_refused(tmp_path):
+    """A generated column could take all memory, or make up the whole log, when somebody looks at the copy."""
+    path = tmp_path / "gate.db"
+    Log(path, entries=3).db.close()
+    _change_tables(path, "details TEXT NOT NULL", "details TEXT AS (hex(zeroblob(400000000)))")
+    with pytest.raises(StoreCorruptError, match="not as Facegate makes them"):
+        verify_audit(path, KEY)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE VIRTUAL TABLE audit USING fts5(seq, time, role, action, reference, details, hash)",
+        "CREATE TABLE audit (seq INTEGER PRIMARY KEY, time, role, action, reference, details, hash)",
+        "CREATE VIEW audit AS SELECT 1 AS seq",
+    ],
+)
+def test_a_copy_with_another_kind_of_table_is_refused(tmp_path, sql):
+    """A virtual table runs a module's code on hostile data; a view can be anything."""
+    path = tmp_path / "gate.db"
+    Log(path, entries=3).db.close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA writable_schema=ON")
+    connection.execute("UPDATE sqlite_schema SET sql = ?, rootpage = 0 WHERE name = 'audit'", (sql,))
+    connection.commit()
+    connection.close()
+    with pytest.raises(StoreCorruptError):
+        verify_audit(path, KEY)
+
+
+def test_a_copy_with_an_index_that_says_otherwise_is_refused(tmp_path):
+    """SQLite may read an index instead of the table: the table could be forged, and the index hold the true log."""
+    path = tmp_path / "gate.db"
+    Log(path, entries=3).db.close()
+    connection = sqlite3.connect(path)
+    connection.execute(f"CREATE INDEX cover ON audit ({COLUMNS})")
+    connection.commit()
+    connection.close()
+    with pytest.raises(StoreCorruptError, match="not as Facegate makes them"):
+        verify_audit(path, KEY)
+
+
+def test_a_trigger_or_view_elsewhere_in_a_copy_is_not_run(tmp_path):
+    """What is not read is not refused: the log is still whole, and that can be seen."""
+    path = tmp_path / "gate.db"
+    Log(path, entries=3).db.close()
+    connection = sqlite3.connect(path)
+    connection.execute(
+        "CREATE VIEW endless AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT * FROM n"
+    )
+    connection.commit()
+    connection.close()
+    assert verify_audit(path, KEY).ok
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 cannot limit the length of a value")
+def test_a_row_as_large_as_the_memory_is_a_finding(tmp_path):
+    """Nothing longer than any entry is loaded."""
+    path = tmp_path / "gate.db"
+    Log(path, entries=3).db.close()
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO audit VALUES (4, 0, 'gate', 'opened', NULL, hex(zeroblob(1000000)), x'00')")
+    connection.commit()
+    connection.close()
+    kinds = [problem.kind for problem in verify_audit(path, KEY).problems]
+    assert kinds[0] == "unreadable"
+
+
+def test_many_heads_and_many_states_are_not_all_loaded(tmp_path):
+    """One too many is enough to know."""
+    path = tmp_path / "gate.db"
+    Log(path, entries=3).db.close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA ignore_check_constraints=ON")
+    connection.execute("INSERT INTO audit_head SELECT 2, statement FROM audit_head")
+    connection.commit()
+    connection.close()
+    assert [problem.kind for problem in verify_audit(path, KEY).problems] == ["head"]
+
+
+def test_the_log_of_a_newer_version_is_told_apart_from_a_forged_one(tmp_path):
+    """An old `facegate audit verify` says that it is old."""
+    path = tmp_path / "gate.db"
+    Log(path, entries=3).db.close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version=999")
+    connection.close()
+    with pytest.raises(StoreVersionError):
+        verify_audit(path, KEY)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "details = '[' || details",
+        "details = replace(hex(zeroblob(50000)), '00', '[')",
+        "time = 9223372036854775807",
+        "time = -9223372036854775807",
+    ],
+)
+def test_an_entry_that_cannot_be_read_is_told_when_the_log_is_shown(change):
+    """`facegate audit show` names the entry; it does not fall over it."""
+    log = Log(entries=4)
+    log.raw(f"UPDATE audit SET {change} WHERE seq = 2")  # noqa: S608 - the test's own
+    with pytest.raises(AuditTamperedError, match="entry 2"):
+        list(log.audit.entries())
