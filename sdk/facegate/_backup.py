@@ -195,7 +195,7 @@ def _file(path: Path) -> Iterator[bytes]:
 
 def _check_target(path: Path) -> None:
     if path.is_symlink() or path.exists():
-        raise BackupError(f"{path} exists already", hint="a backup is never overwritten: choose another name")
+        raise _taken(path)
     if not path.absolute().parent.is_dir():
         raise BackupError(f"there is no folder {path.absolute().parent}", hint="make it first")
 
@@ -206,10 +206,18 @@ def _place(begun: Path, path: Path) -> None:
         os.link(begun, path)
         begun.unlink()
     except FileExistsError:
-        raise BackupError(f"{path} exists already", hint="a backup is never overwritten: choose another name") from None
-    except OSError:  # a medium without links, such as a stick
-        begun.rename(path)
+        raise _taken(path) from None
+    except OSError:  # a medium without links, such as a stick: claim the name, then take its place
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            raise _taken(path) from None
+        begun.replace(path)
     sync_folder(path.absolute().parent)
+
+
+def _taken(path: Path) -> BackupError:
+    return BackupError(f"{path} exists already", hint="a backup is never overwritten: choose another name")
 
 
 def _unwritable(path: Path, error: OSError) -> BackupWriteError:

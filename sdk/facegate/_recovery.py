@@ -39,7 +39,8 @@ _INFO = b"facegate-backup 1 recovery-key"
 _SALT_BYTES = 16
 _MIN_PASSPHRASE = 12  # characters; a backup can be attacked offline for as long as it exists
 _N, _R, _P = 2**16, 8, 2
-_MAX_N, _MAX_R, _MAX_P = 2**20, 16, 16  # of a header that a stranger may have written: at most 2 GiB
+_MAX_N, _MAX_R, _MAX_P = 2**20, 32, 8  # of a header that a stranger may have written
+_MAX_MEMORY = 256 * 1024 * 1024  # of scrypt, 128 * n * r bytes: what a small device has
 
 
 class Recipient(Protocol):
@@ -296,11 +297,16 @@ class Passphrase:
         limits = {"n": _MAX_N, "r": _MAX_R, "p": _MAX_P}
         if any(type(cost.get(name)) is not int or not 1 <= cost[name] <= most for name, most in limits.items()):
             raise _malformed("scrypt")
-        if cost["n"] & (cost["n"] - 1) or cost["n"] == 1:
+        if cost["n"] & (cost["n"] - 1) or cost["n"] == 1 or 128 * cost["n"] * cost["r"] > _MAX_MEMORY:
             raise _malformed("scrypt")
         salt, wrapped = _bytes(cost, "salt", _SALT_BYTES), _bytes(recipient, "wrapped", _WRAPPED)
         try:
             return bytearray(_aead(self._stretch(salt, cost["n"], cost["r"], cost["p"])).decrypt(_NONCE, wrapped, None))
+        except MemoryError:
+            raise BackupKeyError(
+                "there is not enough memory to open the backup with its passphrase",
+                hint=f"it needs {128 * cost['n'] * cost['r'] // 2**20} MiB",
+            ) from None
         except InvalidTag:
             raise BackupKeyError(
                 "the passphrase is wrong, or the backup's header was changed", hint="try the passphrase again"

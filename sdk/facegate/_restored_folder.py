@@ -152,18 +152,22 @@ class RestoredFolder:
             if len(row) != len(columns):
                 raise BackupFormatError("the backup holds a row that is not whole", hint=_COPY)
             values = {name: read_value(value) for name, value in zip(columns, row, strict=True)}
-            if table == SEQUENCES:
-                tx.execute("DELETE FROM sqlite_sequence WHERE name = ?", values.get("name"))
-                tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", *map(values.get, ("name", "seq")))
-            else:
-                try:
-                    tx.insert(table, **self._rewrapped(table, values))
-                except (KeyError, TypeError, OverflowError):  # who made it knows the recovery key, and made it by hand
-                    raise BackupFormatError("the backup holds a row that no table has", hint=_COPY) from None
-                self._done += 1
+            try:
+                self._row(tx, table, values)
+            except (KeyError, TypeError, OverflowError, UnicodeEncodeError):
+                # Who made it knows the recovery key, and made it by hand.
+                raise BackupFormatError("the backup holds a row that no table has", hint=_COPY) from None
             if number % 1000 == 0:
                 self._tell()
         self._tell()
+
+    def _row(self, tx: Transaction, table: str, values: dict[str, Any]) -> None:
+        if table == SEQUENCES:
+            tx.execute("DELETE FROM sqlite_sequence WHERE name = ?", values["name"])
+            tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", values["name"], values["seq"])
+        else:
+            tx.insert(table, **self._rewrapped(table, values))
+            self._done += 1
 
     def _rewrapped(self, table: str, values: dict[str, Any]) -> dict[str, Any]:
         """Lock with the new secret what the backup's secret locks."""

@@ -469,6 +469,27 @@ def test_a_backup_that_cannot_be_written(peopled, tmp_path, monkeypatch):
         assert not list(roles.core.audit.entries(action="backup"))
 
 
+def test_a_medium_without_links(peopled, tmp_path, monkeypatch):
+    """On a stick that has no hard links a backup gets its name as well, and overwrites nothing that came meanwhile."""
+
+    def none(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("facegate._backup.os.link", none)
+    back_up(peopled, tmp_path / "b.backup")
+    assert entries_of(tmp_path / "b.backup")
+
+    def meanwhile(*_, **__):
+        (tmp_path / "c.backup").write_text("somebody's")
+        none()
+
+    monkeypatch.setattr("facegate._backup.os.link", meanwhile)
+    with pytest.raises(BackupError, match="exists"):
+        back_up(peopled, tmp_path / "c.backup")
+    assert (tmp_path / "c.backup").read_text() == "somebody's"
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_a_restore_without_room(peopled, tmp_path, clock, monkeypatch):
     """A full disk leaves nothing of the gate behind."""
     back_up(peopled, tmp_path / "b.backup")
@@ -559,6 +580,10 @@ FORGERIES = (
     lambda e: e | {"table/person": line(e["table/person"], 1, lambda r: [*r[:2], {"b": 7}, *r[3:]])},
     lambda e: e | {"table/person": line(e["table/person"], 1, lambda r: [*r[:2], {"b": "AAAA"}, *r[3:]])},
     lambda e: e | {"table/person": line(e["table/person"], 1, lambda r: ["x", *r[1:]])},
+    lambda e: e | {"table/person": line(e["table/person"], 1, lambda r: [r[0], "\ud800", *r[2:]])},
+    lambda e: e | {"table/person": line(e["table/person"], 1, lambda r: [2**70, *r[1:]])},
+    lambda e: e | {"table/sqlite_sequence": b'["name", "seq"]\n["person", 1180591620717411303424]\n'},
+    lambda e: e | {"table/sqlite_sequence": b'["name"]\n["person"]\n'},
     lambda e: e | {"table/state": b'["id"]\n[1]\n'},
     lambda e: e | {"table/audit": line(e["table/audit"], 1, lambda r: [*r[:2], "reviewer", *r[3:]])},
     lambda e: e | {"gate.json": b"{}"},

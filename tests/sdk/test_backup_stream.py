@@ -197,10 +197,23 @@ def header_of(data, **changes):
 
 
 @pytest.mark.parametrize(
-    "cost", [{"n": 2**21}, {"n": 65535}, {"n": 0}, {"n": 1}, {"n": -2}, {"n": True}, {"r": 99}, {"p": "1"}]
+    "cost",
+    [
+        {"n": 2**21},
+        {"n": 2**19},
+        {"r": 33},
+        {"p": 9},
+        {"n": 65535},
+        {"n": 0},
+        {"n": 1},
+        {"n": -2},
+        {"n": True},
+        {"r": 99},
+        {"p": "1"},
+    ],
 )
 def test_attack_costs_that_exhaust_the_machine(cost):
-    """A header asks for no more than 2 GiB of stretching: other costs are refused before anything is computed."""
+    """A header asks for no more than 256 MiB of stretching: other costs are refused before anything is computed."""
     data = written(SMALL, Passphrase(WORDS))
     recipient = dict(read_header(io.BytesIO(data)).recipient)
     recipient["scrypt"] = recipient["scrypt"] | cost
@@ -274,7 +287,12 @@ def test_a_newer_format_asks_for_an_update():
 def test_entries_have_tame_names(name):
     """No name leads out of the folder that a backup is restored to."""
     writer = BackupWriter(
-        io.BytesIO(), recipient=RECOVERY.public, signer=DEVICE, created="2026-03-01T12:00:00.000Z", device="door-1", version="1"
+        io.BytesIO(),
+        recipient=RECOVERY.public,
+        signer=DEVICE,
+        created="2026-03-01T12:00:00.000Z",
+        device="door-1",
+        version="1",
     )
     with pytest.raises(ValueError, match="name"):
         writer.entry(name, [])
@@ -288,7 +306,14 @@ def test_a_full_disk():
             raise OSError(28, "No space left on device")
 
     with pytest.raises(BackupWriteError, match="No space") as caught:
-        BackupWriter(Full(), recipient=RECOVERY.public, signer=DEVICE, created="2026-03-01T12:00:00.000Z", device="door-1", version="1")
+        BackupWriter(
+            Full(),
+            recipient=RECOVERY.public,
+            signer=DEVICE,
+            created="2026-03-01T12:00:00.000Z",
+            device="door-1",
+            version="1",
+        )
     assert caught.value.exit_code == 5
 
 
