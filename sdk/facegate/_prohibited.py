@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["RULES", "Rule", "refuse_prohibited"]
 
 _PEOPLE = r"(?:people|persons?|individuals?|visitors?|customers?|shoppers?|guests?|passers by|pedestrians?|faces)"
+_WORKERS = r"(?:employees?|staff|workers?|students?|pupils?|children|residents?|tenants?)"
+_WATCH = r"(?:watch|record|observ|monitor|identif|recogni|film|surveil|scan)"
 # "Recognize" is what every gate does: "recognizing members of the women's gym" infers nothing, "recognizing gender"
 # does.
 _INFER = (
@@ -69,27 +71,28 @@ RULES: tuple[Rule, ...] = (
         "recognizing people who do not know of it",
         f"{_CODES}; GDPR, Articles 5(1)(a) and 13",
         rf"covert(?:ly)?|clandestin\w*|undercover|hidden cameras?|spy|spies|spying|heimlich\w*|"
-        rf"secret(?:ly)? \w*(?:watch|record|observ|monitor|identif|recogni|film|surveil|scan)\w*|secret surveillance|"
+        rf"secret(?:ly)? \w*{_WATCH}\w*|secret surveillance|{_WATCH}\w* (?:\w+ ){{0,3}}(?:secretly|in secret)|"
         rf"without (?:\w+ ){{0,3}}(?:knowledge|knowing|noticing|consent)|unawares?|{_PEOPLE} unaware",
     ),
     Rule(
         "emotion_inference",
         "inferring what people feel",
         f"{_CODES}; EU AI Act, Article 5(1)(f)",
-        rf"emotion\w*|moods?|sentiments?|facial expressions?|feelings?|angry|"
+        rf"emotion\w*|moods?|sentiments?|facial expressions?|feelings?|angry|attentiveness|lie detect\w*|"
+        rf"(?:smil\w+|stress|attention|boredom|fatigue) (?:detect|monitor|measur|recogni|analy|track|scor)\w*|"
         rf"{_INFER}(?:happ|satisf)\w*",
     ),
     Rule(
         "gender_inference",
         "inferring people's gender",
         _CODES,
-        rf"genders?|{_INFER}(?:sex|men|women|males?|females?)",
+        rf"genders?|geschlecht\w*|{_INFER}(?:sex|men|women|males?|females?)",
     ),
     Rule(
         "trait_inference",
         "inferring age, race, religion, politics, health, orientation or the like",
         f"{_CODES}; EU AI Act, Article 5(1)(g)",
-        rf"racial\w*|ethnic\w*|skin colou?rs?|sexual orientation|demographics?|"
+        rf"racial\w*|ethnic\w*|skin colou?rs?|sexual orientation|demographics?|protest[eo]rs?|demonstrators|"
         rf"{_INFER}"
         r"(?:ages?|races?|religio\w*|faiths?|politic\w*|health|disab\w*|orientation|personalit\w*)|"
         r"(?:age|race) (?:estimation|inference|detection|recognition|prediction|classification)",
@@ -100,6 +103,7 @@ RULES: tuple[Rule, ...] = (
         _CODES,
         r"surveil\w*|uberwachung\w*|stalk(?:s|ed|ing|ers?)?|"
         rf"(?<!race )track\w* (?:\w+ ){{0,2}}(?:movements?|whereabouts|locations?|{_PEOPLE})|"
+        rf"(?<!race )(?<!time )(?<!attendance )(?<!hours )tracking (?:of )?(?:\w+ ){{0,1}}{_WORKERS}|"
         rf"follow\w* {_PEOPLE}",
     ),
     Rule(
