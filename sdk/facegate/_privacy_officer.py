@@ -263,6 +263,8 @@ class PrivacyOfficer(Records):
         checked_by: str | None = None,
     ) -> None:
         """From now on the person's matches are for a person to review, or no longer (GDPR Art. 21, 22)."""
+        if type(objects) is not bool:
+            raise RequestError("objects is True or False", hint="whether the person objects from now on")
         self._mark("objection", reference, "objection", request, checked_by, value=objects)
 
     # --- what is erased ------------------------------------------------------------------------------------------

@@ -698,6 +698,7 @@ def test_attack_values_that_no_database_can_take(roles, tmp_path, value):
         lambda: officer.correct("alice", leave=[value], **CHECKED),
         lambda: officer.restrict(value, **CHECKED),
         lambda: officer.object_automated(value, **CHECKED),
+        lambda: officer.object_automated("alice", value, **CHECKED),
         lambda: officer.erase(value, **CHECKED),
         lambda: officer.withdraw(value, **CHECKED),
         lambda: officer.close_account(value, **CHECKED),
