@@ -196,9 +196,10 @@ def _arguments(name: str, model: Model, rng: random.Random) -> dict[str, Any] | 
         return dict(zip(("name", "reference"), rng.choice(pairs), strict=True)) if pairs else None
     candidates = {
         "add_face": [r for r in free if model.people[r]["faces"] < MAX_FACES],
-        "remove_face": [r for r in model.people if model.people[r]["faces"] > 1],
+        "remove_face": [r for r in free if model.people[r]["faces"] > 1],
         "unrestrict": [r for r in model.people if model.people[r]["restricted"]],
         "restrict": free,
+        "remove": free,
         "identify": free,
         "verify": free,
     }.get(name, list(model.people))
