@@ -34,6 +34,8 @@ _TABLES = (
     " WHERE tbl_name IN ('audit', 'audit_head', 'state') OR name IN ('audit', 'audit_head', 'state') ORDER BY name"
 )
 _STATEMENTS = "SELECT statement FROM audit_head NOT INDEXED LIMIT 2"
+# Python decodes SQLite's messages, which can name what stands in a damaged schema.
+_DAMAGED = (sqlite3.Error, UnicodeDecodeError)
 _MAX_VALUE = 1 << 20  # bytes; the longest that a gate writes has 3 KB
 MAX_PROBLEMS = 100  # told one by one; what goes beyond is counted
 
@@ -162,7 +164,7 @@ class _Check:
             self._walk(head)
             if head is not None:
                 self._end(head)
-        except (sqlite3.Error, StoreError):
+        except (*_DAMAGED, StoreError):
             self._tell("unreadable", self._last + 1, None, f"the file is damaged after entry {self._last}")
         compared: Compared = "nothing" if self._earlier is None else self._compare(self._earlier, head)
         return AuditReport(head, self._count, self._checkpoints, tuple(self._problems), self._more, compared)
@@ -292,7 +294,7 @@ def _open_copy(path: Path) -> Iterator[sqlite3.Connection]:
         try:
             _check_tables(connection, path)
             yield connection
-        except sqlite3.Error as error:
+        except _DAMAGED as error:
             raise StoreCorruptError(f"{path} cannot be read as a store", hint="restore a backup") from error
 
 
@@ -328,7 +330,7 @@ def _connect(path: Path) -> sqlite3.Connection:
                 connection.execute(f"PRAGMA {pragma}")
             connection.execute("BEGIN")
             connection.execute(_TABLES)
-        except sqlite3.Error:
+        except _DAMAGED:
             connection.close()
         else:
             return connection
