@@ -176,7 +176,10 @@ class Database:
         self._tally, self._sum = tally, total
 
     def _check_protected(self) -> None:
-        """The tally counts the rows of tables; what finds a row is an index, whose pages nothing else covers."""
+        """The tally counts the rows of tables; what finds a row is an index, whose pages nothing else covers.
+
+        This compares every index with its table, and finds values of types that a STRICT table has not.
+        """
         for table in (*PROTECTED_ROWS, "state", "rotation"):
             if self.read(f"PRAGMA integrity_check({table})") != [("ok",)]:
                 raise corrupt()

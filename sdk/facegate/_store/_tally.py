@@ -45,12 +45,13 @@ def encode(*values: Any) -> bytes:
 
 
 def row_expression(columns: Iterable[str]) -> str:
-    """The SQL expression of a row as one blob: each column's type, length in bytes and value, or `-` for NULL.
+    """The SQL expression of a row as one blob: each column's length in bytes and value, or `-` for NULL.
 
-    No two different rows have the same. `||` joins bytes, also those after a NUL. The type, because STRICT tables are
-    strict to those who write, not to somebody who edits the file.
+    No two different rows have the same, because the types of the columns are fixed: the tables are STRICT, and the
+    integrity check before the tally is counted finds a value of another type in them, too, if somebody edited the file.
+    `||` joins bytes, also those after a NUL.
     """
-    parts = (f"ifnull(typeof({name}) || length(CAST({name} AS BLOB)) || ':' || {name}, '-')" for name in columns)
+    parts = (f"ifnull(length(CAST({name} AS BLOB)) || ':' || {name}, '-')" for name in columns)
     return f"CAST({' || '.join(parts)} AS BLOB)"
 
 
