@@ -7,6 +7,7 @@ import json
 import os
 import random
 import threading
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from facegate import Consent
@@ -138,13 +139,18 @@ def _backup(desk: Desk, places: Places, *_: Any) -> Any:
     return {}
 
 
+def _checkpoint(desk: Desk, *_: Any) -> Any:
+    with desk.core.lock:  # which guards the database
+        return {"done": desk.core.store.db.checkpoint()}
+
+
 _ACTIONS: dict[str, Any] = {
     "enroll": _enroll,
     "add_face": _add_face,
     "remove_face": _remove_face,
     "erase": _erase,
-    "withdraw": lambda desk, *_, reference: desk.enroller.withdraw(reference) or {},
-    "remove": lambda desk, *_, reference: desk.enroller.remove(reference) or {},
+    "withdraw": lambda desk, *_, reference: {"certificate": desk.enroller.withdraw(reference).jws},
+    "remove": lambda desk, *_, reference: {"certificate": desk.enroller.remove(reference).jws},
     "correct": _correct,
     "restrict": lambda desk, *_, reference: desk.officer.restrict(reference, checked_by=_CHECKED) or {},
     "unrestrict": lambda desk, *_, reference: desk.officer.unrestrict(reference, checked_by=_CHECKED) or {},
@@ -171,7 +177,7 @@ _ACTIONS: dict[str, Any] = {
     "renew_rotation": lambda desk, *_: {"rotation": desk.administrator.renew_rotation()},
     "backup": _backup,
     "sweep": lambda desk, *_: {"empty": desk.officer.sweep().empty},
-    "checkpoint": lambda desk, *_: {"done": desk.core.store.db.checkpoint()},
+    "checkpoint": _checkpoint,
 }
 
 
@@ -201,9 +207,13 @@ def run(
     over = threading.Event()
 
     def deliver() -> None:
-        with JsonLinesSink(places.decisions) as sink:
-            while not over.wait(0.005):
-                desk.core.outbox.deliver(sink, limit=3)
+        try:
+            with JsonLinesSink(places.decisions) as sink:
+                while not over.wait(0.005):
+                    desk.core.outbox.deliver(sink, limit=3)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(71)  # the parent must know of it
 
     with world.opened(places.gate, credentials) as desk:
         oracle.say(opened=True)
