@@ -11,6 +11,7 @@ from facegate._decision import format_time
 from facegate._store._audit_chain import COLUMNS, AuditEntry, Head, first_hash, hash_entry, read_head, sign_head
 from facegate._store._audit_details import check_action, check_reference, check_role, encode_details
 from facegate._store._audit_verify import verify_audit
+from facegate._store._schema import MAX_ROWS
 from facegate.errors import AuditEntryError, AuditRetentionError, AuditTamperedError
 from facegate_edge._keys import TrustStore
 
@@ -180,10 +181,14 @@ class Audit:
             newest_first: the other way round.
 
         Raises:
+            AuditEntryError: what is asked for is no reference or no action.
             AuditTamperedError: an entry has no form that any has; `verify` finds the others that were changed.
         """
+        check_reference(reference)
+        if action is not None:
+            check_action(action)
         conditions = ["seq > ?"]
-        values: list[Any] = [after_number]
+        values: list[Any] = [min(after_number, MAX_ROWS)]
         for condition, value in (
             ("reference = ?", reference),
             ("action = ?", action),
@@ -193,7 +198,7 @@ class Audit:
             if value is not None:
                 conditions.append(condition)
                 values.append(value)
-        values.append(-1 if limit is None else limit)
+        values.append(-1 if limit is None else min(limit, MAX_ROWS))
         order = "DESC" if newest_first else "ASC"
         sql = f"SELECT {COLUMNS} FROM audit WHERE {' AND '.join(conditions)} ORDER BY seq {order} LIMIT ?"  # noqa: S608 - constants
         for seq, time, role, what, about, details, digest in self._db.iterate(sql, *values):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from facegate._decision import Decision, SignedDecision, verify_decision
 from facegate._sinks._sink import require_signed
 from facegate._store._files import drop_lock, take_lock
+from facegate._store._schema import MAX_ROWS
 from facegate.errors import DecisionError, GateInUseError, OutboxError, OutboxTamperedError, SinkError
 from facegate_edge._keys import TrustStore, VerifyKey
 
@@ -198,6 +199,8 @@ class Outbox:
 
     def get(self, decision_id: str) -> QueuedDecision | None:
         """The decision of an id, delivered or not; None if there is none, or none any more."""
+        if not decision_id.isascii():  # SQLite would not even take what a terminal makes of foreign bytes
+            return None
         with self._lock:
             rows = self._db.read(f"SELECT {_COLUMNS} FROM decision WHERE id = ?", decision_id)  # noqa: S608
         return self._queued(rows[0]) if rows else None
@@ -223,8 +226,8 @@ class Outbox:
         with self._lock:
             rows = self._db.read(
                 f"SELECT {_COLUMNS} FROM decision WHERE sequence > ?{condition} ORDER BY sequence {order} LIMIT ?",  # noqa: S608
-                after_sequence,
-                -1 if limit is None else limit,
+                min(after_sequence, MAX_ROWS),
+                -1 if limit is None else min(limit, MAX_ROWS),
             )
         for row in rows:
             yield self._queued(row)

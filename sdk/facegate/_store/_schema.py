@@ -5,7 +5,10 @@ Times are milliseconds since 1970 in UTC. Names of groups and lists, references 
 
 from __future__ import annotations
 
-__all__ = ["MIGRATIONS", "PROTECTED", "VERSION"]
+__all__ = ["MAX_ROWS", "MIGRATIONS", "PROTECTED", "VERSION"]
+
+MAX_ROWS = (1 << 63) - 1
+"""No table has more: what is asked for beyond it is cut to it, because SQLite takes no larger number."""
 
 # A row of these counts in the tally (`_tally`): none can be changed, removed, brought back or added by anybody who has
 # not the device's key. The audit log and the outbox have chains of their own.

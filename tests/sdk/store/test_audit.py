@@ -979,3 +979,17 @@ def test_an_entry_that_cannot_be_read_is_told_when_the_log_is_shown(change):
     log.raw(f"UPDATE audit SET {change} WHERE seq = 2")  # noqa: S608 - the test's own
     with pytest.raises(AuditTamperedError, match="entry 2"):
         list(log.audit.entries())
+
+
+@pytest.mark.parametrize("wanted", [{"reference": "\udcff"}, {"reference": "no reference"}, {"action": "\udcff"}])
+def test_what_no_entry_can_be_about_is_refused(wanted):
+    """Also what a terminal of another encoding makes of it."""
+    with pytest.raises(AuditEntryError):
+        list(Log(entries=2).audit.entries(**wanted))
+
+
+def test_more_entries_than_a_number_can_count_are_all_of_them():
+    """A limit beyond SQLite's largest number is no limit; a number beyond it is behind the last."""
+    log = Log(entries=3)
+    assert len(list(log.audit.entries(limit=10**30))) == 3
+    assert not list(log.audit.entries(after_number=10**30))

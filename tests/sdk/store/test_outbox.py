@@ -329,6 +329,7 @@ def test_a_decision_is_found_by_its_id():
     box.outbox.deliver(box.sink)
     assert box.outbox.get(wanted.decision.id).delivered == START
     assert box.outbox.get("none") is None
+    assert box.outbox.get("\udcff") is None
 
 
 def test_decisions_are_listed():
@@ -341,6 +342,13 @@ def test_decisions_are_listed():
     assert numbers(waiting=False) == [1, 2]
     assert numbers(after_sequence=3) == [4, 5]
     assert numbers(limit=2, newest_first=True) == [5, 4]
+
+
+def test_more_decisions_than_a_number_can_count_are_all_of_them():
+    """A limit beyond SQLite's largest number is no limit; a number beyond it is behind the last."""
+    box = Box(3)
+    assert len(list(box.outbox.decisions(limit=10**30))) == 3
+    assert not list(box.outbox.decisions(after_sequence=10**30))
 
 
 def test_what_a_person_must_look_at_is_kept_until_one_has():
