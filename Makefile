@@ -15,7 +15,7 @@ help:
 	@echo 'make demo    convert models, sign a bundle, enroll rendered people, recognise them, print the signed decisions'
 	@echo '             (with real ones: MODELS=folder of ONNX models, FACES=folder of photographs)'
 	@echo 'make test    build the wheel, install it, run every test against it'
-	@echo 'make torture kill a gate 500 times, take its power 300 times, let every write fail once: about 30 minutes'
+	@echo 'make torture kill a gate 520 times, take its power 300 times, let every write fail: about an hour'
 	@echo 'make check   lint, types, and the C kernels under ASan and UBSan'
 	@echo 'make bench   facegate beside its peers on the same images and weights'
 	@echo 'make reference  build the reference bundle from the trained models (for maintainers)'
