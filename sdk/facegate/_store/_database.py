@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from facegate._store._files import check_file, drop_lock, make_file, sync_folder, take_lock
 from facegate._store._leftovers import found_in
 from facegate._store._schema import MIGRATIONS, VERSION
-from facegate._store._store_errors import corrupt, no_store, not_written, store_errors
+from facegate._store._store_errors import corrupt, no_store, not_written, store_errors, translated
 from facegate._store._transaction import CLEANING, PROTECTED_ROWS, Transaction
 from facegate.errors import StoreError, StoreTamperedError, StoreVersionError
 
@@ -212,9 +212,12 @@ class Database:
         changes = connection.total_changes
         committed = False
         try:
-            with store_errors():
+            try:
                 yield transaction
                 transaction.prepare()
+            except sqlite3.Error as error:  # a cursor's, while it was read
+                raise translated(error) from None
+            with store_errors():
                 cleaning = self.path is not None and (transaction.cleans or bool(transaction.destroyed))
                 if cleaning:
                     transaction.note_cleaning()
@@ -263,7 +266,7 @@ class Database:
                 if not wait:
                     connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
             self.checkpoint_due = bool(row[0])
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             self.checkpoint_due = True
         return not self.checkpoint_due
 
@@ -294,7 +297,7 @@ class Database:
                 return False
             with self.transaction() as tx:
                 tx.delete("setting", pending[0][0])
-        except (sqlite3.Error, OSError, StoreError):
+        except (sqlite3.Error, UnicodeDecodeError, OSError, StoreError):
             return False
         self._unclean = False
         return True

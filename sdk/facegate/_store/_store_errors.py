@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["corrupt", "no_row", "no_store", "not_written", "store_errors"]
+__all__ = ["corrupt", "no_row", "no_store", "not_written", "store_errors", "translated"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -31,10 +31,13 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise _translated(error) from None
+        raise translated(error) from None
+    except UnicodeDecodeError:  # a message of SQLite's with bytes of a damaged schema in it
+        raise corrupt() from None
 
 
-def _translated(error: sqlite3.Error) -> StoreError:
+def translated(error: sqlite3.Error) -> StoreError:
+    """What SQLite raised, as our error."""
     if isinstance(error, sqlite3.IntegrityError):
         return StoreConflictError(
             "what was to be written contradicts what is there",

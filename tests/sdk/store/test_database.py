@@ -731,6 +731,28 @@ def test_a_value_of_another_type_is_noticed(db, path):
         reopened(db, path)
 
 
+def test_a_damaged_schema_is_told(db, path):
+    """SQLite's own message about it need not be UTF-8; it is ours that comes out, and repeats nothing of it."""
+    db.close()
+    content = path.read_bytes()
+    statement = content.index(b"CREATE TABLE people_group")
+    told = 0
+    for at in range(statement, statement + 30):
+        path.write_bytes(content[:at] + b"\x85" + content[at + 1 :])
+        with pytest.raises((StoreCorruptError, StoreTamperedError)) as caught:
+            reopened(db, path)
+        told += "\x85" not in str(caught.value)
+    assert told == 30
+
+
+def test_an_error_of_the_callers_stays_the_callers(db):
+    """What is raised in a transaction and is none of SQLite's is not taken for damage."""
+    with pytest.raises(UnicodeDecodeError), db.transaction():
+        b"\xff".decode()
+    with pytest.raises(StoreError), db.transaction():
+        raise sqlite3.OperationalError
+
+
 def test_a_look_trusts_nothing_either(db, path):  # noqa: ARG001
     """Read-only as well, a schema that somebody wrote can call no function."""
     with contextlib.closing(Database.open(path, read_only=True)) as look:
