@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from facegate._consents import (
     consent_details,
@@ -17,11 +17,13 @@ from facegate._desk import check_reference
 from facegate._enrollment import EnrollResult, FaceInfo, PersonInfo, Pictures
 from facegate._groups import Groups, find_groups
 from facegate._lists import Lists
+from facegate._rights._erasure import erase
 from facegate.errors import ConsentMissingError, EnrollError, GuardianConsentError, SubjectError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from facegate._certificate import ErasureReason, SignedCertificate
     from facegate._consent import Consent
     from facegate._core import Work
     from facegate._store._store import PersonRow
@@ -217,23 +219,26 @@ class Enroller(Groups, Lists):
         with self._gate.reading(self._label):
             return consents_of(self._gate.store.db, self._person(reference).id)
 
-    def withdraw(self, reference: str) -> None:
+    def withdraw(self, reference: str) -> SignedCertificate:
         """The person withdraws their consent: everything that the gate has of them is erased at once.
+
+        Returns:
+            The certificate for the person. Keep a copy where the backups are: one of before brings them back without.
 
         Raises:
             SubjectError: there is no such person.
             StoreError: it could not be written; the person is still enrolled.
         """
-        self._erase(reference, "withdraw")
+        return self._erase(reference, "withdraw")
 
-    def remove(self, reference: str) -> None:
-        """Erase a person who is not to be recognized any more, for whatever reason.
+    def remove(self, reference: str) -> SignedCertificate:
+        """Erase a person who is not to be recognized any more, for whatever reason; see `withdraw`.
 
         Raises:
             EnrollError: the person is restricted: their data stays until they or the privacy officer say otherwise.
             SubjectError, StoreError: see `withdraw`.
         """
-        self._erase(reference, "remove")
+        return self._erase(reference, "remove")
 
     def mark_minor(self, reference: str, consent: Consent | None = None) -> None:
         """An enrolled person is found to be a minor: the guardian agreed, or the person is erased.
@@ -299,17 +304,19 @@ class Enroller(Groups, Lists):
             )
         with gate.operation("enroller", self._label) as work:
             if person is not None:
-                self._forget(work, person)
-            work.log("minor_refused", reference, {"minor": True, "removed": int(person is not None)})
+                erase(gate, work, reference, "erasure", action="minor_refused")
+            else:
+                work.log("minor_refused", reference, {"minor": True, "removed": 0})
         raise refused
 
-    def _erase(self, reference: str, action: str) -> None:
+    def _erase(self, reference: str, action: Literal["withdraw", "remove"]) -> SignedCertificate:
         gate = self._gate
         with gate.reading(self._label):
             person = self._person(reference) if action == "withdraw" else self._unrestricted(reference)
             with gate.operation("enroller", self._label) as work:
-                self._forget(work, person)
-                work.log(action, reference)
+                reason: ErasureReason = "withdrawal" if action == "withdraw" else "erasure"
+                signed = erase(gate, work, person.reference, reason, action=action)
+            return signed  # noqa: RET504 - not within the block: it has happened only now
 
     def _unrestricted(self, reference: str) -> PersonRow:
         person = self._person(reference)
@@ -319,12 +326,6 @@ class Enroller(Groups, Lists):
                 hint="the person can withdraw their consent; else the privacy officer ends the restriction, or erases",
             )
         return person
-
-    def _forget(self, work: Work, person: PersonRow) -> None:
-        self._gate.store.erase_person(work.tx, person.id)
-        self._gate.lockout.forget(work.tx, person.reference)
-        # Faces that were captured in the last minutes may be this person's, and nobody knows which.
-        work.tx.after_commit(self._gate.captured.clear)
 
 
 def _not_guardians() -> GuardianConsentError:

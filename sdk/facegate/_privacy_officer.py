@@ -284,10 +284,10 @@ class PrivacyOfficer(Records):
         return self._erase("erasure", "erasure", reference, request, checked_by)
 
     def certify_again(self, reference: str) -> SignedCertificate:
-        """Another certificate of an erasure, if the first one was lost; with another id and salt.
+        """Another certificate of the last erasure of that reference, here or at the desk; with another id and salt.
 
         Raises:
-            SubjectError: the audit log knows of no erasure on request (any more).
+            SubjectError: the audit log knows of none (any more), or only of one whose time was over.
         """
         with self._work() as work:
             return certify_again(self._gate, work, reference)

@@ -168,7 +168,12 @@ def test_removing_asks_first(gate_commands, types):
     assert run.json("people", "show", "alice")["faces"] == 2
     types("y\n")
     code, out, err = run("consent", "withdraw", "alice")
-    assert (code, out.strip()) == (0, "erased alice: 2 faces, 1 consent, 0 groups")
+    assert (code, out.splitlines()[0]) == (0, "erased alice: 2 faces, 1 consent, 0 groups")
+    word, certificate = out.splitlines()[1].split()
+    (run.room / "alice.jws").write_text(certificate)
+    assert word == "certificate:"
+    checked = ("alice.jws", "--of", "alice", "--key", run.folder / "device.key.pub")
+    assert run("rights", "certificate", *checked)[0] == 0
     assert "cannot be undone" in err
     for command in (["people", "remove"], ["consent", "withdraw"], ["people", "show"], ["faces", "list"]):
         assert run(*command, "alice", *(["--yes"] if command[1] in ("remove", "withdraw") else []))[0] == 3

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from facegate import Policy, errors, load_image
+from facegate._certificate import verify_certificate
 from facegate._enrollment import MAX_FACES
 
 LIVE = {"require_liveness": True, "live_at": 0.9, "spoof_at": 0.5}
@@ -816,3 +817,20 @@ def test_attack_names_that_no_database_can_take(roles, shows, consent, name):
             call()
         assert caught.value.hint
     assert rows(roles) == before
+
+
+# --- certificates --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("end", "reason"), [("withdraw", "withdrawal"), ("remove", "erasure")])
+def test_who_is_erased_at_the_desk_gets_a_certificate(roles, device_key, end, reason):
+    """As by the officer, who can make it again: without one a restored backup would bring the person back."""
+    roles.enroller.make_group("staff")
+    roles.enroller.join("staff", "alice")
+    signed = getattr(roles.enroller, end)("alice")
+    certificate = verify_certificate(signed.jws, device_key, reference="alice")
+    assert (certificate.reason, certificate.faces, certificate.consents, certificate.groups) == (reason, 2, 1, 1)
+    again = roles.officer.certify_again("alice").certificate
+    assert (again.reason, again.faces, again.time) == (reason, 2, certificate.time)
+    with pytest.raises(errors.SubjectError):
+        roles.officer.certify_again("bob")

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from facegate import Declaration, errors
+from facegate._certificate import verify_certificate
 
 ALICE, BOB = 1, 2
 
@@ -212,3 +213,17 @@ def test_a_minors_consent_is_corrected_with_a_guardians_only(roles, shows, conse
         "minor-1", consent=dataclasses.replace(guarded, text_version="entrance-2"), checked_by="passport-seen"
     )
     assert [c.text_version for c in roles.enroller.consents("minor-1")] == ["entrance-1", "entrance-2"]
+
+
+def test_the_erasure_of_a_minor_can_be_certified(roles, shows, device_key):
+    """The officer makes the certificate for whoever asks; of somebody who was never enrolled there is none."""
+    for call in (
+        lambda: roles.enroller.mark_minor("alice"),
+        lambda: roles.enroller.enroll("carol", [shows(7)], None, minor=True),
+    ):
+        with pytest.raises(errors.GuardianConsentError):
+            call()
+    certificate = verify_certificate(roles.officer.certify_again("alice").jws, device_key, reference="alice")
+    assert (certificate.reason, certificate.faces) == ("erasure", 2)
+    with pytest.raises(errors.SubjectError):
+        roles.officer.certify_again("carol")

@@ -1,4 +1,4 @@
-"""Erasing a person on their request, and certifying it."""
+"""Erasing a person, and certifying it: who is erased can show it, and a restored backup erases them again by it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,13 @@ def known_person(gate: GateCore, reference: str) -> PersonRow:
     return person
 
 
-def erase(gate: GateCore, work: Work, reference: str, reason: ErasureReason) -> SignedCertificate:
+# What the audit log calls an erasure that is certified: on request, at the desk (twice), of a minor without a guardian.
+_ACTIONS = ("person_erased", "withdraw", "remove", "minor_refused")
+
+
+def erase(
+    gate: GateCore, work: Work, reference: str, reason: ErasureReason, *, action: str = "person_erased"
+) -> SignedCertificate:
     """Erase a person in the operation's transaction; what was in the files is gone once it has ended.
 
     Args:
@@ -39,6 +45,7 @@ def erase(gate: GateCore, work: Work, reference: str, reason: ErasureReason) -> 
         work: the operation; the certificate counts only when it has ended without an error.
         reference: the person's.
         reason: why.
+        action: what the audit log calls it, one of `_ACTIONS`.
 
     Returns:
         The certificate. It is in the audit log by its hash.
@@ -64,7 +71,9 @@ def erase(gate: GateCore, work: Work, reference: str, reason: ErasureReason) -> 
         "certificate": _digest(signed),
         "marks": "clock" if work.now.suspect else None,
     }
-    work.log("person_erased", reference, said)
+    if action == "minor_refused":
+        said |= {"minor": True, "removed": 1}
+    work.log(action, reference, said)
     return signed
 
 
@@ -72,20 +81,22 @@ def certify_again(gate: GateCore, work: Work, reference: str) -> SignedCertifica
     """Another certificate of the last erasure of whoever had that reference, by what the audit log says of it.
 
     Raises:
-        SubjectError: the log knows of no erasure (any more), or of one that nobody asked for.
+        SubjectError: the log knows of no erasure (any more), or only of one whose time was over.
     """
     if not is_reference(reference):
         raise no_reference("reference")
-    entries = gate.audit.entries(reference=reference, action="person_erased", newest_first=True, limit=1)
-    for entry in entries:
+    for entry in gate.audit.entries(reference=reference, newest_first=True):
         said = entry.details
+        if entry.action not in _ACTIONS or "certificate" not in said:
+            continue
         counts = [int(said[name] or 0) for name in ("faces", "consents", "groups")]
         suspect = said.get("marks") == "clock"
         signed = _certify(gate, work, reference, said["reason"], counts, format_time(entry.time), suspect=suspect)
         work.log("certified_again", reference, {"certificate": _digest(signed)})
         return signed
     raise SubjectError(
-        "the gate knows of no erasure on request of that reference", hint="the audit log is kept for `audit_days`"
+        "the gate knows of no erasure of that reference by a person's hand",
+        hint="the audit log is kept for `audit_days`; what retention erased has no certificate",
     )
 
 

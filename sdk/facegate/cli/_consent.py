@@ -41,6 +41,6 @@ def record(output: Output, folder: Path, reference: str, consent: ConsentOptions
 def withdraw(output: Output, folder: Path, reference: str, yes: bool, dry_run: bool) -> None:
     """The person withdraws their consent: all that the gate has of them is erased at once. Role: enroller.
 
-    `facegate rights withdraw` does the same, logs the request, and gives the person a signed certificate.
+    Prints the signed certificate for the person. `facegate rights withdraw` does the same and logs the request too.
     """
     erase(output, folder, reference, yes=yes, dry_run=dry_run, how="withdraw")

@@ -115,7 +115,7 @@ def enroll(
 def remove(output: Output, folder: Path, reference: str, yes: bool, dry_run: bool) -> None:
     """Erase a person who is not to be recognized any more. Role: enroller.
 
-    If the person asks for it, use `facegate rights erase`: it logs the request and gives them a certificate.
+    Prints a signed certificate of it. If the person asks for it, use `facegate rights erase`: it logs the request too.
     """
     erase(output, folder, reference, yes=yes, dry_run=dry_run, how="remove")
 
@@ -143,8 +143,8 @@ def erase(output: Output, folder: Path, reference: str, *, yes: bool, dry_run: b
             output.emit(data, f"would erase {reference}: {what}")
             return
         confirm(output, f"Erase {reference} ({what})? This cannot be undone.", yes=yes)
-        (enroller.remove if how == "remove" else enroller.withdraw)(reference)
-    output.emit(data, f"erased {reference}: {what}")
+        signed = (enroller.remove if how == "remove" else enroller.withdraw)(reference)
+    output.emit(data | {"certificate": signed.jws}, f"erased {reference}: {what}\ncertificate: {signed.jws}")
 
 
 def _held(enroller: Enroller, reference: str) -> dict[str, int]:
