@@ -7,6 +7,8 @@ a Gaussian matrix with the signs of R's diagonal, Mezzadri, "How to Generate Ran
 Groups", 2007) and dense on purpose: a signed permutation would keep every similarity exactly, but the sorted
 magnitudes of a template would stay and link it.
 
+What links in spite of it is the whole of a gate's templates, by the similarities among them, which must stay.
+
 Cosines are kept up to rounding, because the result is int8 again (docs/store.md has figures). The matrix is kept as
 integers and applied in integers, so every machine makes the same bytes.
 """

@@ -363,7 +363,9 @@ class Store(Rows):
         return self._keys
 
     def renew_rotation(self, *, log: Callable[[Transaction], object] | None = None) -> None:
-        """Rotate all templates once more, with a new secret: a copy that was stolen before does not link any more.
+        """Rotate all templates once more, with a new secret: one that was stolen before matches nobody any more.
+
+        How similar the gate's people are to each other stays: a whole set of before links to the whole set of after.
 
         Faces of other template spaces are destroyed: their bundle could not make use of them any more.
 

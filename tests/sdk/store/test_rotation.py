@@ -87,6 +87,34 @@ def test_templates_of_two_gates_do_not_link(rotation, rng):
     assert same.min() > 0
 
 
+def test_what_stays_and_links_is_a_whole_set(rotation, rng):
+    """The limit that the documents tell: all templates of before and of after show who is who, by their likeness."""
+    rows, order = directions(rng, 100), rng.permutation(100)
+    likeness = []
+    for turned in (rotation.rows(rows), Rotation.new(LENGTH).rows(rows)[order]):
+        unit = turned / np.linalg.norm(turned, axis=1, keepdims=True)
+        likeness.append(np.sort(unit @ unit.T, axis=1))
+    guess = ((likeness[0][:, None] - likeness[1][None]) ** 2).sum(axis=2).argmin(axis=1)
+    assert (order[guess] == np.arange(100)).all()
+
+
+def test_the_matrix_is_haar_random():
+    """No direction is preferred: moments of 4000 small matrices are those of the orthogonal group, with both signs."""
+    size = 4
+    found = np.stack([Rotation.new(size)._matrix / (1 << 30) for _ in range(4000)])
+    trace = np.trace(found, axis1=1, axis2=2)
+    # Diaconis and Shahshahani 1994: E tr = 0, E tr^2 = 1, E tr^4 = 3; and E q11^2 q22^2 = (n+1)/((n-1) n (n+2)).
+    # Without the signs of R's diagonal, E tr would be far from 0. Bounds: 6 standard errors.
+    for values, wanted in (
+        (trace, 0.0),
+        (trace**2, 1.0),
+        (trace**4, 3.0),
+        (found[:, 0, 0] ** 2 * found[:, 1, 1] ** 2, (size + 1) / ((size - 1) * size * (size + 2))),
+        (np.sign(np.linalg.det(found)), 0.0),
+    ):
+        assert abs(values.mean() - wanted) < 6 * values.std() / np.sqrt(len(values))
+
+
 def test_every_machine_makes_the_same_bytes(rotation, rng):
     """The result is that of whole numbers, computed here without any floating point."""
     row = directions(rng, 1)[0]
