@@ -47,6 +47,8 @@ def translated(error: sqlite3.Error) -> StoreError:
     for marks, made in _BY_TEXT:
         if any(mark in text for mark in marks):
             return made()
+    if type(error) is sqlite3.DatabaseError:  # what is damaged is of no narrower type, and may have no readable text
+        return corrupt()
     return StoreError("the store refused an operation", hint="`facegate gate check` looks for damage")
 
 
