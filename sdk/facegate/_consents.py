@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -101,8 +102,10 @@ def newest_consent(db: Database, person: int) -> Consent | None:
 
 
 def consent_details(consent: Consent) -> dict[str, str | int | bool | None]:
-    """What the audit log says of a record."""
+    """What the audit log says of a record: all of it, the purpose by its hash, because it is free text."""
     return {
+        "purpose_sha256": hashlib.sha256(consent.purpose.encode()).hexdigest(),
+        "given": format_time(consent.given_at),
         "legal_basis": consent.legal_basis,
         "text_version": consent.text_version,
         "text_sha256": consent.text_sha256,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from facegate._consents import check_consent
 from facegate._core import no_reference
 from facegate._decision import is_reference
-from facegate.errors import EnrollError, GuardianConsentError, SubjectError
+from facegate.errors import ConsentExpiredError, EnrollError, GuardianConsentError, SubjectError
 
 if TYPE_CHECKING:
     from facegate._clock_guard import TrustedTime
@@ -41,8 +41,14 @@ class Desk:
     def _check_consent(self, consent: Consent | None, now: TrustedTime | None = None) -> Consent:
         """The consent, if it counts now, or at the time of an operation."""
         gate = self._gate
-        time = (gate.now() if now is None else now).time
-        return check_consent(consent, gate.declaration, time, demonstration=gate.demonstration)
+        now = gate.now() if now is None else now
+        try:
+            return check_consent(consent, gate.declaration, now.time, demonstration=gate.demonstration)
+        except ConsentExpiredError as error:
+            if not now.suspect:
+                raise
+            hint = "the gate does not believe the device's clock: see `facegate gate status`, then set or accept it"
+            raise ConsentExpiredError(str(error), hint=hint) from None
 
     def _check_age_said(self, minor: bool | None) -> None:
         """Raise EnrollError unless it was said whether somebody is a minor, if it has to be."""

@@ -110,6 +110,7 @@ class Lists(Desk):
                 raise ListError("this face is not in that list", hint="`list_faces` lists the numbers of its faces")
             with gate.operation("enroller", self._label) as work:
                 gate.store.remove_face(work.tx, face)
+                work.tx.after_commit(gate.captured.clear)  # it may be of whoever the camera saw in the last minutes
                 work.log("remove_from_list", name, {"faces": 1})
 
     def delete_list(self, name: str) -> None:
@@ -119,6 +120,7 @@ class Lists(Desk):
             found = find_list(gate.store, name)
             with gate.operation("enroller", self._label) as work:
                 gate.store.remove_list(work.tx, found.id)
+                work.tx.after_commit(gate.captured.clear)
                 work.log("delete_list", name)
 
     def lists(self) -> tuple[ListInfo, ...]:

@@ -17,6 +17,7 @@ from facegate._rights._explanation import about, explain_decision, find_decision
 from facegate._rights._export import build_export
 from facegate._rights._record import person_record
 from facegate._rights._requests import (
+    check_erased,
     close,
     close_all,
     extend,
@@ -95,8 +96,12 @@ class PrivacyOfficer(Records):
             return tuple(r for r in requests_of(self._gate.store.db, open_only=True) if r.overdue(now))
 
     def close_request(self, number: str, outcome: str, *, note: str | None = None) -> Request:
-        """Close a request that no other method closes: "refused" (the note says why), "canceled", or "done"."""
+        """Close a request that no other method closes: "refused" (the note says why), "canceled", or "done".
+
+        That somebody was erased is not said of who is still enrolled: `erase` and its like close such requests.
+        """
         with self._work() as work:
+            check_erased(work, self._gate.store, number, outcome)
             return close(work, number, outcome, note)
 
     def extend_request(self, number: str, days: int, *, note: str) -> Request:

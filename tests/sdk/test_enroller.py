@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from datetime import timedelta
 
@@ -834,3 +835,36 @@ def test_who_is_erased_at_the_desk_gets_a_certificate(roles, device_key, end, re
     assert (again.reason, again.faces, again.time) == (reason, 2, certificate.time)
     with pytest.raises(errors.SubjectError):
         roles.officer.certify_again("bob")
+
+
+def test_the_audit_log_has_the_whole_record_of_a_consent(roles, shows, consent):
+    """Of a face in a list it is the only one: purpose (by its hash), basis, text, when, by whom."""
+    roles.enroller.make_list("guests")
+    roles.enroller.add_to_list("guests", [shows(9)], consent)
+    ((_, said),) = log(roles, "add_to_list")
+    assert said["purpose_sha256"] == hashlib.sha256(b"entrance").hexdigest()
+    assert said["given"] == "2026-03-01T12:00:00.123Z"
+    assert (said["legal_basis"], said["text_version"], said["text_sha256"], said["taken_by"]) == (
+        *("explicit_consent", "entrance-1", consent.text_sha256, "reception"),
+    )
+
+
+@pytest.mark.parametrize("end", ["remove_from_list", "delete_list"])
+def test_faces_that_were_captured_go_with_a_lists_face(roles, shows, consent, end):
+    """Whoever does not want to be in a list any more is not in the gate's memory either."""
+    roles.enroller.make_list("guests")
+    roles.enroller.add_to_list("guests", [shows(9)], consent)
+    (captured,) = roles.recognizer.detect(shows(9))
+    face = [roles.enroller.list_faces("guests")[0].id] if end == "remove_from_list" else []
+    getattr(roles.enroller, end)("guests", *face)
+    with pytest.raises(errors.CapturedFaceError):
+        roles.recognizer.identify(captured)
+
+
+def test_a_consent_of_today_and_a_clock_that_is_not_believed(roles, shows, consent, clock):
+    """The gate's time is another one than the desk's: the error says where to look."""
+    clock.moment += timedelta(days=3650)
+    today = dataclasses.replace(consent, given_at=clock.now())
+    with pytest.raises(errors.ConsentExpiredError) as caught:
+        roles.enroller.enroll("carol", [shows(7)], today)
+    assert "gate status" in caught.value.hint

@@ -723,3 +723,15 @@ def test_attack_values_that_no_database_can_take(roles, tmp_path, value):
         assert caught.value.hint, number
     assert {table: rows(roles, table) for table in before} == before
     assert not path.exists()
+
+
+@pytest.mark.parametrize(("right", "method"), [("erasure", "erase"), ("withdrawal", "withdraw")])
+def test_an_erasure_is_not_said_to_be_done_of_who_is_still_enrolled(roles, right, method):
+    """Neither by mistake nor to please: it is done, refused with a reason, or canceled."""
+    request = roles.officer.open_request(right, "alice", checked_by="passport-seen")
+    with pytest.raises(errors.RequestError, match="still enrolled") as caught:
+        roles.officer.close_request(request.number, "done")
+    assert request.number in caught.value.hint
+    other = roles.officer.open_request(right, "alice", checked_by="passport-seen")
+    getattr(roles.officer, method)("alice", request=request.number)
+    assert roles.officer.close_request(other.number, "done").outcome == "done"

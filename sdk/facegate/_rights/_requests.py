@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from facegate._core import Work
     from facegate._store._database import Database
+    from facegate._store._store import Store
 
 __all__ = [
     "MAX_NOTE",
@@ -24,6 +25,7 @@ __all__ = [
     "Request",
     "RequestOutcome",
     "Right",
+    "check_erased",
     "check_note",
     "close",
     "close_all",
@@ -51,6 +53,7 @@ RequestOutcome = Literal["done", "refused", "canceled"]
 
 MAX_NOTE = 500
 MAX_EXTENSION_DAYS = 60
+_ERASURES: tuple[Right, ...] = ("erasure", "withdrawal", "closing")
 _NOT_ONE_LINE = ("Cc", "Cs", "Zl", "Zp")
 _COLUMNS = "number, kind, reference, received, due, checked_by, closed, outcome, note"
 _DAY_MS = 86_400_000
@@ -224,6 +227,15 @@ def close_all(work: Work, reference: str) -> int:
     for (number,) in rows:
         close(work, number, "canceled", "account closed")
     return len(rows)
+
+
+def check_erased(work: Work, store: Store, number: str, outcome: str) -> None:
+    """Raise RequestError if an erasure is to be closed as done, and the person is still enrolled."""
+    found = _find(work, number)
+    if outcome == "done" and found.right in _ERASURES and store.person(found.reference) is not None:
+        raise RequestError(
+            f"{found.right} is not done: the person is still enrolled", hint=f"do it with --request {found.number}"
+        )
 
 
 def rename_open(work: Work, reference: str, new: str) -> None:

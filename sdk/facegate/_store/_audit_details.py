@@ -84,6 +84,7 @@ DETAILS: dict[str, str] = {
     "text_sha256": "digest",
     "taken_by": "reference",
     "purpose_sha256": "digest",
+    "given": "time",
     "expires": "time",
     "declaration": "digest",
     # roles and settings
