@@ -11,6 +11,7 @@ import click
 from facegate._backup_stream import BackupHeader, read_header
 from facegate._recovery import Passphrase, RecoveryPublicKey
 from facegate.cli._keys import load_recovery_key
+from facegate.cli._memory import refuse_core_dumps
 from facegate.cli._progress import Bar
 from facegate.cli._session import as_administrator, as_officer, confirm, gate_option, opened, yes_option
 from facegate.cli._tables import count, stamp
@@ -217,6 +218,7 @@ def restore(
     """
     from facegate._restore import restore_backup  # noqa: PLC0415 - help comes without numpy
 
+    refuse_core_dumps()
     header = _header(path)
     opener = _opener(header, recovery)
     maker = VerifyKey.load(device_key) if device_key is not None else None

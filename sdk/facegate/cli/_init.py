@@ -17,6 +17,7 @@ from facegate._new_gate import DEFAULT_KEY, check_new_gate, create_gate, default
 from facegate._policy import Policy
 from facegate._policy_json import load_policy
 from facegate._reference import KEY, open_reference_bundle, reference_policy
+from facegate.cli._memory import refuse_core_dumps
 from facegate_edge._bundle import open_bundle
 from facegate_edge._keys import TrustStore
 
@@ -134,6 +135,7 @@ def init(
         declaration = _declaration(output, declared, purpose, demonstration=path is None)
         about: dict[str, Any] = {"declaration": declaration, "key": key, "credentials": credentials}
         check_new_gate(folder, bundle, rules, name, **about)
+        refuse_core_dumps()
         made = None if dry_run else create_gate(folder, bundle, store, rules, device_id=name, **about)
         beside = credentials if credentials is not None else default_credentials(folder)
         output.emit(*_report(folder, name, made, bundle, rules, declaration, key, beside))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from facegate.cli._memory import refuse_core_dumps
 from facegate_edge._passphrase import ask_passphrase, stored_passphrase
 from facegate_edge.errors import KeyPassphraseError
 
@@ -68,6 +69,7 @@ def dry_run_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def opened(folder: Path, *, models: bool = False) -> Iterator[Gate]:
     """The gate of a folder. Without `models` none are loaded, and it looks at no picture."""
+    refuse_core_dumps()
     pipeline: Any = None if models else _NoModels()
     with _open(folder, pipeline) as gate:
         yield gate
