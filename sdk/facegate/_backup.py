@@ -204,7 +204,6 @@ def _place(begun: Path, path: Path) -> None:
     """Give the finished file its name, unless somebody else took it meanwhile."""
     try:
         os.link(begun, path)
-        begun.unlink()
     except FileExistsError:
         raise _taken(path) from None
     except OSError:  # a medium without links, such as a stick: claim the name, then take its place
@@ -212,7 +211,14 @@ def _place(begun: Path, path: Path) -> None:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         except FileExistsError:
             raise _taken(path) from None
-        begun.replace(path)
+        try:
+            begun.replace(path)
+        except OSError:
+            path.unlink()  # claimed, and empty
+            raise
+    else:
+        with contextlib.suppress(OSError):  # a second name of the finished backup does no harm
+            begun.unlink()
     sync_folder(path.absolute().parent)
 
 
