@@ -114,6 +114,9 @@ class Administration:
                 sql = f"SELECT id FROM {table} WHERE {column} > ?"  # noqa: S608 - constants
                 for (row,) in work.tx.execute(sql, accepted.ms).fetchall():
                     work.tx.update(table, row, **{column: accepted.ms})
+            late = "SELECT id, received - ?, due FROM request WHERE received > ? AND closed IS NULL"
+            for row, ahead, due in work.tx.execute(late, accepted.ms, accepted.ms).fetchall():
+                work.tx.update("request", row, received=accepted.ms, due=due - ahead)
             times = {"wall_time": format_time(work.now.wall), "trusted_time": format_time(work.now.time)}
             work.log("accept_clock", details={"cause": work.now.cause or None, **times})
             return accepted

@@ -131,7 +131,7 @@ class ErasureCertificate:
 
     def is_about(self, reference: str) -> bool:
         """Whether this is the certificate of the person who had that reference."""
-        return hmac.compare_digest(self.subject, hash_reference(self.salt, reference))
+        return is_reference(reference) and hmac.compare_digest(self.subject, hash_reference(self.salt, reference))
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ __all__ = [
     "TRUST",
     "GateInfo",
     "check_declaration",
+    "check_demonstration",
     "open_gate",
     "read_declaration",
     "read_info",
@@ -115,7 +116,8 @@ def open_gate(
 
     Raises:
         GateFolderError: there is no gate, a file of it is missing, or a newer version made it.
-        DeclarationError: declaration.json is not the one that the gate was made with.
+        DeclarationError: declaration.json is not the one that the gate was made with, or a demonstration's, and the
+            bundle recognizes people.
         PolicyError: policy.json is not valid, or asks for what the bundle does not have.
         KeyFileError, KeyPermissionError: the device's key or a trusted one cannot be used.
         BundleError: one of its subclasses: the bundle is not as it was signed.
@@ -133,6 +135,7 @@ def open_gate(
     provider = parse_provider(named, folder=folder) if isinstance(named, str) else named
     # The engines hold on to the models' memory for as long as they need it: the bundle itself may go.
     with open_bundle(folder / BUNDLE, trust=trust) as bundle, contextlib.ExitStack() as stack:
+        check_demonstration(declaration, bundle)
         templates = template_kind(bundle)
         store = Store.open(
             folder, space=templates.template_space, length=templates.template_length, key=provider, clock=clock
@@ -162,6 +165,18 @@ def open_gate(
         )
         stack.pop_all()  # store and pipeline are the gate's to close from here on
         return Gate(core)
+
+
+def check_demonstration(declaration: Declaration, bundle: Bundle) -> None:
+    """Raise DeclarationError if a demonstration is declared, and the bundle recognizes real people.
+
+    At every opening: else a gate that nobody declared would be a demonstration whose bundle was exchanged.
+    """
+    if declaration.legal_basis == "demonstration" and not bundle.manifest.demonstration:
+        raise DeclarationError(
+            "a demonstration is declared, and this bundle recognizes people",
+            hint="make a gate with this bundle, and declare what it is for",
+        )
 
 
 def template_kind(bundle: Bundle) -> RecognizerInfo:

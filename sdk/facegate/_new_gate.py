@@ -27,6 +27,7 @@ from facegate._gate_folder import (
     SEAL,
     TRUST,
     GateInfo,
+    check_demonstration,
     dump_info,
     template_kind,
 )
@@ -36,7 +37,6 @@ from facegate._store._audit import Audit
 from facegate._store._key_providers import SavableKey, new_secret, parse_provider
 from facegate._store._store import Store
 from facegate.errors import (
-    DeclarationError,
     FacegateError,
     GateExistsError,
     GateFolderError,
@@ -118,10 +118,7 @@ def check_new_gate(
         if bundle.manifest.model(role) is None:
             raise MissingModelError(f"the bundle has no {role}", hint="`facegate bundle build` makes a whole one")
     policy.check(bundle.manifest)
-    if declaration.legal_basis == "demonstration" and not bundle.manifest.demonstration:
-        raise DeclarationError(
-            "a demonstration is declared, and this bundle recognizes people", hint="declare what the gate is for"
-        )
+    check_demonstration(declaration, bundle)
     parse_provider(key, folder=folder)
     beside = default_credentials(folder) if credentials is None else credentials
     if folder.absolute() in (beside.absolute(), *beside.absolute().parents):

@@ -1127,3 +1127,15 @@ def test_the_device_id_of_code_is_checked_too(tmp_path, bundle):
         create_gate(
             tmp_path / "gate", bundle, TrustStore([SIGNER.verify_key]), POLICY, device_id="a b", declaration=DECLARATION
         )
+
+
+def test_attack_a_demonstrations_bundle_is_exchanged(tmp_path, bundle_path, clock, pipeline):
+    """Nobody declared what that gate is for: with a bundle that recognizes people it does not open."""
+    with open_reference_bundle() as rendered:
+        declared = {"device_id": "door-1", "declaration": Declaration.demonstration(), "clock": clock}
+        create_gate(tmp_path / "gate", rendered, TrustStore.load(reference.KEY), reference_policy(), **declared)
+    (tmp_path / "gate" / "bundle.fgb").write_bytes(bundle_path.read_bytes())
+    SIGNER.verify_key.save(tmp_path / "gate" / "trust" / "mine.pub")  # as somebody would who may write there
+    with pytest.raises(DeclarationError, match="recognizes people") as caught:
+        open_gate(tmp_path / "gate", clock=clock, pipeline=pipeline)
+    assert caught.value.hint

@@ -429,3 +429,15 @@ def test_attack_a_clock_that_jumps_over_the_first_restart(gate_folder, clock, sh
         assert roles.gate.status().clock == "back"
         assert roles.recognizer.identify(shows(BOB)).decision.outcome == "no_match"
         assert roles.people() == ("alice", "bob")
+
+
+def test_a_request_is_due_in_time_though_it_was_dated_by_a_clock_that_was_ahead(roles, clock):
+    """When the right clock is accepted the person's month begins then, and not in ten years."""
+    right = clock.moment
+    clock.moment = right + timedelta(days=3650)
+    roles.administrator.accept_clock()
+    roles.officer.open_request("access", "alice", **CHECKED)
+    clock.moment = right
+    roles.administrator.accept_clock()
+    (request,) = roles.officer.requests()
+    assert (request.received, request.due) == (clock.now(), clock.now() + timedelta(days=30))
