@@ -89,7 +89,7 @@ def turn_faces(tx: Transaction, db: Database, sealer: Sealer, turn: Rotation, be
             turned = turn.rows(rows)
             rows.fill(0)
             for row, key, (face, _, _, _) in zip(turned, keys, faces, strict=True):
-                tx.update("face", face, space=after, sealed=key.seal(row.tobytes(), face, after))
+                tx.update("face", face, space=after, sealed=key.seal(row.data.cast("B"), face, after))
             turned.fill(0)
 
 

@@ -47,7 +47,7 @@ class OwnerKey:
         self._aead = AESGCM(bytes(key))
         self._place = encode("face", gate, kind, owner)
 
-    def seal(self, data: bytes | bytearray, face: int, space: str) -> bytes:
+    def seal(self, data: bytes | bytearray | memoryview, face: int, space: str) -> bytes:
         """Nonce, ciphertext and tag for the row of this face."""
         nonce = os.urandom(_NONCE)
         return nonce + self._aead.encrypt(nonce, data, self._place + encode(face, space))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from facegate._store._schema import PROTECTED
 from facegate._store._store_errors import no_row, store_errors
 from facegate._store._tally import row_expression
-from facegate.errors import StoreError
+from facegate.errors import StoreError, StoreTamperedError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,6 +21,7 @@ __all__ = ["CLEANING", "PROTECTED_ROWS", "Transaction"]
 CLEANING = "cleaning"
 """The row among the settings that is there from an erasure's commit until nothing of the erased is in the files."""
 
+_MAX_ID = 1 << 62
 _SECRETS = {"person": "wrapped_key", "face_list": "wrapped_key", "face": "sealed"}
 
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
@@ -106,9 +107,23 @@ class Transaction:
             self.insert("setting", name=CLEANING, value="true")
 
     def next_id(self, table: str) -> int:
-        """The id that the next row of an AUTOINCREMENT table gets, for those who must know it before they write it."""
-        found = self._run("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
-        return int(found[0]) + 1 if found else 1
+        """The id that the next row of an AUTOINCREMENT table gets, for those who must know it before they write it.
+
+        Raises:
+            StoreTamperedError: it is not behind those that are there.
+        """
+        sql = f"SELECT (SELECT seq FROM sqlite_sequence WHERE name = ?), (SELECT max(id) FROM {table})"  # noqa: S608
+        _check_names(table)
+        last, highest = self._run(sql, (table,)).fetchone()
+        if last is None and highest is None:
+            return 1
+        # The tally does not count this table of SQLite's: a negative person would be a list to the index.
+        if type(last) is not int or not max(0, highest or 0) <= last < _MAX_ID:
+            raise StoreTamperedError(
+                "the store's row numbers were changed",
+                hint="restore a backup, and find out who can write to this device",
+            )
+        return last + 1
 
     def before_commit(self, call: Callable[[], object]) -> None:
         """Call this, in order, right before the commit; what it writes is part of the transaction."""

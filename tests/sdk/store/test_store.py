@@ -472,6 +472,24 @@ def test_an_old_copy_of_a_persons_rows_is_noticed(folder, store, template, enrol
 # ---------------------------------------------------------------- other template spaces
 
 
+@pytest.mark.parametrize("number", ["-10", "0", "'x'", "1 << 62", "NULL", "gone"])
+def test_row_numbers_that_were_changed_are_noticed(folder, store, template, enroll, number):
+    """SQLite keeps the next number in a table of its own, which no tally counts: a negative person would be a list."""
+    enroll(store, "alice", template())
+    store.close()
+    connection = sqlite3.connect(folder.path / FILE)
+    if number == "gone":
+        connection.execute("DELETE FROM sqlite_sequence WHERE name = 'person'")
+    else:
+        connection.execute(f"UPDATE sqlite_sequence SET seq = {number} WHERE name = 'person'")  # noqa: S608
+    connection.commit()
+    connection.close()
+    opened = folder.open()
+    with pytest.raises(StoreTamperedError), opened.db.transaction() as tx:
+        opened.add_person(tx, "bob")
+    assert [person.reference for person in opened.people()] == ["alice"]
+
+
 def test_faces_of_an_older_space_are_never_compared_and_are_listed(folder, store, template, enroll, found):
     """After the bundle changed; when the old one comes back, so do they."""
     anna, ben = template(), template(space="newer-space")
