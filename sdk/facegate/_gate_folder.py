@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import stat
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,7 +116,7 @@ def open_gate(
         pipeline: the models in use, and the caller's to close; None: made of the gate's bundle.
 
     Raises:
-        GateFolderError: there is no gate, a file of it is missing, or a newer version made it.
+        GateFolderError: there is no gate, a file of it is missing, everybody may change it, or a newer version made it.
         DeclarationError: declaration.json is not the one that the gate was made with, or a demonstration's, and the
             bundle recognizes people.
         PolicyError: policy.json is not valid, or asks for what the bundle does not have.
@@ -127,6 +128,7 @@ def open_gate(
     """
     folder = Path(folder)
     info = read_info(folder)
+    _check_folder(folder)
     policy = parse_policy(_read(folder, POLICY))
     declaration = read_declaration(folder)
     trust = TrustStore.load(folder / TRUST)
@@ -165,6 +167,16 @@ def open_gate(
         )
         stack.pop_all()  # store and pipeline are the gate's to close from here on
         return Gate(core)
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise GateFolderError if everybody may put other files, or links, in the place of a gate's."""
+    mode = folder.stat().st_mode
+    if mode & stat.S_IWOTH:
+        raise GateFolderError(
+            f"every user of this machine can change {folder} (mode {mode & 0o7777:04o})",
+            hint=f"run: chmod 700 {folder} - and look whether its files are still those of this gate",
+        )
 
 
 def check_demonstration(declaration: Declaration, bundle: Bundle) -> None:

@@ -1139,3 +1139,15 @@ def test_attack_a_demonstrations_bundle_is_exchanged(tmp_path, bundle_path, cloc
     with pytest.raises(DeclarationError, match="recognizes people") as caught:
         open_gate(tmp_path / "gate", clock=clock, pipeline=pipeline)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o703])
+def test_attack_a_gates_folder_that_everybody_may_change(gate_folder, mode):
+    """Somebody else could put another policy, a link, or a note of a rotation there: it is not opened."""
+    gate_folder.folder.chmod(mode)
+    with pytest.raises(GateFolderError, match="every user") as caught, gate_folder.open():
+        pass
+    assert "chmod 700" in caught.value.hint
+    gate_folder.folder.chmod(0o755)
+    with gate_folder.open():
+        pass
