@@ -101,7 +101,8 @@ def verify(output: Output, folder: Path | None, store: Path | None, key: Path | 
 @gate_option
 @click.pass_obj
 def head(output: Output, folder: Path) -> None:
-    """Print the head of the audit log as the device signed it. It holds counts and hashes, nothing about anybody.
+    """Print the head of the audit log as the device signed it. It holds counts and hashes, nothing about anybody,
+    and needs no credential.
 
     Keep it where this device cannot write, e.g. every day: `facegate audit verify --head FILE` then notices if the
     whole gate was put back to an older state.
