@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facegate._files import sync_folder
-from facegate._gate_folder import GATE, KEY, STORE, read_info
+from facegate._gate_folder import BUNDLE, DECLARATION, GATE, KEY, POLICY, PUBLIC, SEAL, STORE, TRUST, read_info
 from facegate._store._files import drop_lock, take_lock
 from facegate._store._key_providers import FileKey, SavableKey, parse_provider
 from facegate.errors import SealKeyError, StoreError, WipeError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["WipePlan", "plan_wipe", "wipe_gate"]
 
 _BLOCK = 1024 * 1024
+_MADE = {GATE, f".{GATE}.new", POLICY, DECLARATION, BUNDLE, KEY, PUBLIC, STORE, SEAL, "seal.next"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class WipePlan:
             brings, their owner must destroy.
         files: what is in the folder, in the order in which it goes.
         size: of all of it, in bytes.
+        foreign: those of the files that no gate makes: an export, a backup, somebody's own. They go as well.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class WipePlan:
     key_destroyed: bool
     files: tuple[Path, ...]
     size: int
+    foreign: tuple[Path, ...]
 
 
 def plan_wipe(folder: str | os.PathLike[str]) -> WipePlan:
@@ -74,7 +77,8 @@ def plan_wipe(folder: str | os.PathLike[str]) -> WipePlan:
     except OSError as error:
         raise WipeError(f"{folder} cannot be read: {error.strerror}", hint="use an account that may") from error
     destroyed = isinstance(provider, SavableKey)
-    return WipePlan(folder, info.device_id, info.key, destroyed, tuple(files), size)
+    foreign = tuple(path for path in files if not _is_ours(path, folder, provider))
+    return WipePlan(folder, info.device_id, info.key, destroyed, tuple(files), size, foreign)
 
 
 def wipe_gate(plan: WipePlan, progress: Callable[[int, int], object] | None = None) -> None:
@@ -158,6 +162,16 @@ def _rank(path: Path, folder: Path, provider: SealKey | None) -> tuple[int, str]
     if name.startswith(STORE) and not name.endswith(".lock"):
         return 2, name
     return (4 if name == GATE else 3), name
+
+
+def _is_ours(path: Path, folder: Path, provider: SealKey | None) -> bool:
+    """Whether a gate makes such a file, by its name."""
+    if isinstance(provider, FileKey) and path in (provider.path, provider.path.with_name(provider.path.name + ".next")):
+        return True
+    name = path.relative_to(folder)
+    if len(name.parts) > 1:
+        return name.parent == Path(TRUST) and name.suffix == ".pub"
+    return path.name in _MADE or path.name.startswith((f"{STORE}-", f"{STORE}."))
 
 
 def _destroy(path: Path) -> None:

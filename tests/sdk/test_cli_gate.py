@@ -287,8 +287,11 @@ def test_a_gate_is_wiped_by_its_name(run, monkeypatch):
     monkeypatch.setattr("sys.stdin", Terminal("door-2\n"))
     assert run("wipe", run.folder)[0] == 2
     assert run.folder.exists()
+    (run.folder / "export.zip").write_text("somebody's")
+    assert "export.zip  (no gate makes this)" in run("wipe", run.folder, "--dry-run")[1]
     monkeypatch.setattr("sys.stdin", Terminal("door-1\n"))
     code, out, err = run("wipe", run.folder)
+    assert f"made by no gate, and destroyed with it: {run.folder / 'export.zip'}" in err
     assert (code, run.folder.exists()) == (0, False)
     assert "cannot be undone" in err
     assert "is gone" in out

@@ -135,6 +135,20 @@ def test_a_key_that_is_elsewhere_is_told(peopled):
     assert not peopled.folder.exists()
 
 
+def test_what_no_gate_made_is_told_before_it_goes(peopled, tmp_path):
+    """An export or a backup that somebody put into the folder is destroyed as well, and is not overlooked."""
+    assert plan_wipe(peopled.folder).foreign == ()
+    export, nested = peopled.folder / "export.zip", peopled.folder / "trust" / "old" / "thesis.txt"
+    nested.parent.mkdir()
+    for path in (export, nested):
+        path.write_text("mine")
+    link = peopled.folder / "seal.key.link"
+    link.symlink_to(tmp_path)
+    plan = plan_wipe(peopled.folder)
+    assert set(plan.foreign) == {export, nested, link}
+    assert set(plan.foreign) < set(plan.files)
+
+
 def test_links_are_not_followed(peopled, tmp_path):
     """A link in the folder is removed; where it leads to, nothing happens. Hard links lose their name only."""
     (tmp_path / "file").write_text("precious")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from facegate._wipe import WipePlan
     from facegate_edge._output import Output
 
+_TOLD = 10  # of the files that no gate makes
+
 
 @click.command(short_help="Destroy a gate: its keys first, then everything.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
@@ -35,11 +37,13 @@ def wipe(output: Output, folder: Path, named: str | None, dry_run: bool) -> None
         "key": plan.key,
         "key_destroyed": plan.key_destroyed,
         "files": [str(path) for path in plan.files],
+        "foreign": [str(path) for path in plan.foreign],
         "dry_run": dry_run,
     }
     elsewhere = [] if plan.key_destroyed else [f"the sealing key is kept in {plan.key}: destroy it there"]
     if dry_run:
-        lines = [f"would destroy {plan.device_id}, {plan.size / 1e6:.1f} MB:", *map(str, plan.files), *elsewhere]
+        marked = [f"{path}  (no gate makes this)" if path in plan.foreign else str(path) for path in plan.files]
+        lines = [f"would destroy {plan.device_id}, {plan.size / 1e6:.1f} MB:", *marked, *elsewhere]
         output.emit(data, "\n".join(lines))
         return
     if named is None:
@@ -55,4 +59,7 @@ def _asked(output: Output, plan: WipePlan) -> str:
     if is_scripted(output):
         raise click.UsageError("say which gate is to be destroyed with --confirm DEVICE-ID")
     output.progress(f"This destroys the gate {plan.folder} with everybody in it. It cannot be undone.")
+    if plan.foreign:
+        told = [*map(str, plan.foreign[:_TOLD]), *(["..."] if len(plan.foreign) > _TOLD else [])]
+        output.progress("Also in the folder, made by no gate, and destroyed with it: " + ", ".join(told))
     return str(click.prompt("Its device id, to go on", err=True)).strip()
