@@ -255,7 +255,7 @@ def read_declaration(folder: Path) -> Declaration:
 def check_declaration(db: Database, declaration: Declaration) -> None:
     """Raise DeclarationError unless it is the one that the store was made for: people agreed to its purpose."""
     rows = db.read("SELECT value FROM setting WHERE name = ?", DECLARED)
-    if not rows or json.loads(rows[0][0]) != declaration.id:
+    if not rows or rows[0][0] != json.dumps(declaration.id):  # as text: a restored backup can hold anything
         raise DeclarationError(
             f"{DECLARATION} is not the declaration that this gate was made with",
             hint="restore the file; what people agreed to does not change: for another purpose make another gate",

@@ -24,6 +24,7 @@ from facegate._gate_folder import (
     BUNDLE,
     KEY,
     POLICY,
+    PUBLIC,
     TRUST,
     check_declaration,
     read_declaration,
@@ -39,7 +40,7 @@ from facegate._store._key_providers import parse_provider
 from facegate._store._store import Store
 from facegate.errors import AuditTamperedError, BackupTamperedError, FacegateError, GateWriteError
 from facegate_edge._bundle import open_bundle
-from facegate_edge._keys import SigningKey, TrustStore
+from facegate_edge._keys import SigningKey, TrustStore, VerifyKey
 
 if TYPE_CHECKING:
     import os
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from facegate._recovery import Opener
     from facegate._store._database import Transaction
     from facegate._store._key_providers import SealKey
-    from facegate_edge._keys import VerifyKey
 
 __all__ = ["RestoreInfo", "restore_backup"]
 
@@ -166,7 +166,8 @@ class _Work:
         self._header = header
         self._clock = clock
         self._device = SigningKey.load(folder / KEY, passphrase)
-        if self._device.verify_key != header.maker or read_info(folder).device_id != header.device:
+        keys = {self._device.verify_key, VerifyKey.load(folder / PUBLIC)}  # receivers and auditors are given the latter
+        if keys != {header.maker} or read_info(folder).device_id != header.device:
             raise BackupTamperedError(
                 "the backup holds another device key or device id than the one that signed it",
                 hint="use another copy of the backup",

@@ -591,6 +591,8 @@ FORGERIES = (
     lambda e: e | {"policy.json": e["policy.json"].replace(b"0.001", b"1e-9")},
     lambda e: e | {"declaration.json": e["declaration.json"].replace(b"entrance", b"exits")},
     lambda e: e | {"device.key": b"none"},
+    lambda e: e | {"device.key.pub": SigningKey.generate().verify_key.to_pem()},
+    lambda e: e | {"table/setting": line(e["table/setting"], 1, lambda r: [*r[:2], "x"])},
     lambda e: e | {"bundle.fgb": b"none"},
 )
 
