@@ -88,7 +88,7 @@ class Enroller(Groups, Lists):
             consent = self._check_consent(consent)
             joined = find_groups(gate.store, groups)
             with Pictures(gate, person, frames) as pictures:
-                if not pictures.usable or (pictures.duplicate_of is not None and not allow_duplicate):
+                if not pictures.usable or self._is_told_of(pictures, allow_duplicate=allow_duplicate):
                     return pictures.result(reference, added=False)
                 with gate.operation("enroller", self._label) as work:
                     self._check_consent(consent, work.now)  # the models take their time, and it may be over by now
@@ -126,7 +126,7 @@ class Enroller(Groups, Lists):
                     "the person was not used for so long that nothing of them is kept", hint="enroll them again"
                 )
             with Pictures(gate, person, frames) as pictures:
-                if not pictures.usable or (pictures.duplicate_of is not None and not allow_duplicate):
+                if not pictures.usable or self._is_told_of(pictures, allow_duplicate=allow_duplicate):
                     return pictures.result(reference, added=False)
                 with gate.operation("enroller", self._label) as work:
                     self._check_consent(newest_consent(gate.store.db, person.id), work.now)
@@ -264,6 +264,19 @@ class Enroller(Groups, Lists):
                 work.log("mark_minor", reference, details)
 
     # --- inside --------------------------------------------------------------------------------------------------
+
+    def _is_told_of(self, pictures: Pictures, *, allow_duplicate: bool) -> bool:
+        """Whether the answer is that the face is another person's.
+
+        Then that one was recognized, and the log says so: else whoever enrolls could find out who somebody is, and
+        nobody would ever know.
+        """
+        found = pictures.duplicate_of
+        if found is None:
+            return False
+        with self._gate.operation("enroller", self._label) as work:
+            work.log("duplicate_found", found, {"faces": len(pictures.usable), "allow_duplicate": allow_duplicate})
+        return not allow_duplicate
 
     def _keep(self, work: Work, reference: str, person: PersonRow | None, *, minor: bool) -> int:
         """The number of a person, who is known from now on."""
