@@ -58,7 +58,13 @@ SELECT reference FROM person WHERE restricted = 1 AND (used <= ? OR (lapsed = 0 
 ))) ORDER BY id
 """
 # The record of their consent is in the audit log: those that are older than all that is left of it have none any more.
-_FIRST_ENTRY = "SELECT min(time) FROM audit WHERE EXISTS (SELECT 1 FROM face WHERE list IS NOT NULL)"
+# All of it is looked through only if a face is older than its first entry: after a clock was set back that alone says
+# nothing.
+_FIRST_ENTRY = """
+SELECT min(time) FROM audit WHERE EXISTS (
+    SELECT 1 FROM face WHERE list IS NOT NULL AND added < (SELECT time FROM audit ORDER BY seq LIMIT 1)
+)
+"""
 _OLD_LIST_FACES = "SELECT id FROM face WHERE list IS NOT NULL AND added <= ? ORDER BY id"
 _COUNT_FACES = "SELECT count(*) FROM face WHERE person = ?"
 _OLD_REPORTS = "report WHERE time < ?"

@@ -441,3 +441,19 @@ def test_a_request_is_due_in_time_though_it_was_dated_by_a_clock_that_was_ahead(
     roles.administrator.accept_clock()
     (request,) = roles.officer.requests()
     assert (request.received, request.due) == (clock.now(), clock.now() + timedelta(days=30))
+
+
+def test_a_gate_that_was_made_by_a_clock_that_was_ahead_keeps_its_lists(gate_folder, shows, consent, clock):
+    """Its first entry is dated in the future; the record of a later one is there all the same."""
+    right = clock.moment
+    clock.moment = right + timedelta(days=3650)
+    with gate_folder.open() as roles:
+        roles.administrator.accept_clock()
+        with roles.core.operation("gate", "") as work:  # as if it had been made then: nothing of before is left
+            work.tx.execute("UPDATE audit SET time = ?", work.ms)
+        roles.enroller.make_list("lost-badges")
+        clock.moment = right
+        roles.administrator.accept_clock()
+        roles.enroller.add_to_list("lost-badges", [shows(ALICE)], consent)
+        assert roles.officer.sweep().list_faces == 0
+        assert len(roles.recognizer.find_similar(shows(ALICE), "lost-badges")) == 1
