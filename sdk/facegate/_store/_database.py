@@ -238,8 +238,8 @@ class Database:
             transaction.finish(committed=committed)
         if cleaning:
             self.clean(None if transaction.cleans else transaction.destroyed)
-        elif self.checkpoint_due:
-            self.checkpoint(wait=False)
+        elif self.checkpoint_due and self.checkpoint(wait=False) and self._unclean:
+            self.clean()
 
     @staticmethod
     def _write_mark(connection: sqlite3.Connection, tally: Tally, total: int) -> None:
@@ -278,8 +278,8 @@ class Database:
                 not known, it is written anew.
 
         Returns:
-            False if the disk refused, or somebody is reading: it is done when the store is opened, or something else
-            is erased.
+            False if the disk refused, or somebody is reading: it is done with the first commit after the reader has
+            gone, when something else is erased, or when the store is opened.
         """
         path = self.path
         if path is None or self._transaction is not None:
@@ -291,10 +291,13 @@ class Database:
             # What an earlier cleaning could not finish is not known any more.
             pieces = None if self._unclean else pieces
             self._unclean = True
-            if pieces is None or (self.checkpoint() and found_in(path, pieces)):
-                self._open().execute("VACUUM")
+            # Only what is in the file itself can be searched for.
             if not self.checkpoint():
                 return False
+            if pieces is None or found_in(path, pieces):
+                self._open().execute("VACUUM")
+                if not self.checkpoint():
+                    return False
             with self.transaction() as tx:
                 tx.delete("setting", pending[0][0])
         except (sqlite3.Error, UnicodeDecodeError, OSError, StoreError):

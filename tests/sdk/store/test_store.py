@@ -755,3 +755,27 @@ def test_an_erasure_is_finished_by_the_next_opening(folder, store, template, enr
     assert opened.db.read("SELECT * FROM setting") == []  # the note that something was left to do
     content = b"".join(path.read_bytes() for path in folder.path.iterdir())
     assert not any(sealed[i : i + 16] in content for i in range(0, len(sealed) - 15, 16))
+
+
+def test_an_erasure_that_a_reader_held_up_is_finished_when_the_reader_is_gone(folder, store, template, enroll):
+    """Another process that reads keeps what was erased in the log: not until the next opening, which may be far."""
+    people = [enroll(store, f"p{i}", template()) for i in range(50)]
+    store.db.checkpoint()
+    sealed = store.db.read("SELECT sealed FROM face WHERE person = ?", people[20])[0][0]
+    store.db._connection.execute("PRAGMA busy_timeout=0")
+
+    def left():
+        content = b"".join(path.read_bytes() for path in folder.path.iterdir())
+        return any(sealed[i : i + 16] in content for i in range(0, len(sealed) - 15, 16))
+
+    with contextlib.closing(Database.open(folder.path / FILE, read_only=True)) as look:
+        rows = look.iterate("SELECT * FROM person")
+        next(rows)
+        with store.db.transaction() as tx:
+            store.erase_person(tx, people[20])
+        assert left()
+        rows.close()
+        with store.db.transaction() as tx:
+            tx.insert("report", number="1", kind="a", time=1, content="{}")
+        assert not left()
+    assert store.db.read("SELECT * FROM setting") == []
