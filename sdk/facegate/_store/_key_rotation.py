@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from facegate._store._files import sync_folder
@@ -144,7 +145,11 @@ class KeyRotation:
     def _noted(self) -> tuple[SealKey | None, SealKey | None]:
         """The providers from which and to which a rotation was under way."""
         try:
-            before, after, *_ = (self._folder / _NOTE).read_bytes()[:_MAX_NOTE].decode().splitlines()
+            # O_NONBLOCK: a named pipe must be passed over, not waited for.
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            with os.fdopen(os.open(self._folder / _NOTE, flags), "rb") as file:
+                regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+                before, after, *_ = (file.read(_MAX_NOTE) if regular else b"").decode().splitlines()
             return parse_provider(before, folder=self._folder), parse_provider(after, folder=self._folder)
         except (FileNotFoundError, ValueError, SealKeyError):  # none, or one whose writing was cut short
             return None, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 
 import numpy as np
@@ -716,6 +717,20 @@ def test_a_rotation_of_the_key_survives_a_power_loss(
     assert sorted(p.name for p in folder.path.iterdir() if "key" in p.name or "seal" in p.name) == [left]
     last = FileKey(folder.path / left, name=f"file:{left}")
     assert found(folder.reopen(key=last), anna) == ["anna"]
+
+
+@pytest.mark.parametrize(
+    "note", ["pipe", b"", b"file:seal.key\n", b"\xff\xfe", b"file:seal.key\nnothing\n", b"x" * 10**5]
+)
+def test_a_note_of_a_rotation_that_is_none_is_passed_over(folder, store, template, enroll, found, note):
+    """Cut short, made up, or a pipe that nobody writes to: the gate opens with the key that fits."""
+    anna = template()
+    enroll(store, "anna", anna)
+    store.close()
+    path = folder.path / "seal.next"
+    os.mkfifo(path) if note == "pipe" else path.write_bytes(note)
+    assert found(folder.open(), anna) == ["anna"]
+    assert not path.exists()
 
 
 # ---------------------------------------------------------------- what a power loss left behind
