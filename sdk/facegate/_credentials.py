@@ -265,5 +265,8 @@ def _from_folder(role: Role) -> Credential | None:
 def _from_prompt(role: Role) -> Credential | None:
     if sys.stdin is None or not sys.stdin.isatty():
         return None
-    typed = getpass.getpass(f"Credential of the role {role}: ").strip()
+    try:
+        typed = getpass.getpass(f"Credential of the role {role}: ").strip()
+    except UnicodeDecodeError:  # what was typed or pasted is no text
+        typed = "?"
     return Credential.parse(typed, source="what was entered") if typed else None

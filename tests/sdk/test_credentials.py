@@ -195,7 +195,7 @@ def test_a_mislabelled_or_broken_source_is_an_error_and_not_passed_over(tmp_path
         find_credential("enroller")
 
 
-@pytest.mark.parametrize(("typed", "found"), [("good", True), ("", False), ("bad", False)])
+@pytest.mark.parametrize(("typed", "found"), [("good", True), ("", False), ("bad", False), ("no text", False)])
 def test_at_a_terminal_it_is_asked_for_without_echo(typed, found):
     """The prompt does not show what is typed; nothing typed is no credential."""
     credential = Credential.new("enroller")
@@ -205,7 +205,7 @@ def test_at_a_terminal_it_is_asked_for_without_echo(typed, found):
         "except errors.CredentialError as error:\n    print('error', error)\n"
     )
     main, terminal = os.openpty()
-    answer = {"good": credential.token, "": "", "bad": "nonsense"}[typed]
+    answer = {"good": credential.token.encode(), "": b"", "bad": b"nonsense", "no text": b"\xff\xfe"}[typed]
     process = subprocess.Popen(  # noqa: S603 - this interpreter, this code
         [sys.executable, "-c", code], stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
     )
@@ -213,7 +213,7 @@ def test_at_a_terminal_it_is_asked_for_without_echo(typed, found):
     shown = b""
     while b"Credential of the role enroller" not in shown:
         shown += os.read(main, 1024)
-    os.write(main, answer.encode() + b"\n")
+    os.write(main, answer + b"\n")
     process.wait(timeout=30)
     try:
         while chunk := os.read(main, 4096):
@@ -225,6 +225,7 @@ def test_at_a_terminal_it_is_asked_for_without_echo(typed, found):
     assert credential.token not in text
     assert "nonsense" not in text
     assert (f"found {credential.digest.hex()}" in text) is found
+    assert ("error" in text) is not found
 
 
 # --- a gate's ------------------------------------------------------------------------------------------------------

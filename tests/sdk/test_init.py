@@ -1094,6 +1094,22 @@ def test_at_a_terminal_it_asks_what_the_gate_is_for(tmp_path, own, covert, code)
         )
 
 
+def test_an_answer_that_is_no_text(tmp_path, own):
+    """What a terminal of another encoding sends makes no gate, and the error says what to do."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "facegate", "init", "gate", "--fmr", "0.001", *map(str, own[:4])]
+    streams = {"stdin": theirs, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    utf8 = {**os.environ, "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8:strict"}
+    with subprocess.Popen(command, cwd=tmp_path, env=utf8, **streams) as process:  # noqa: S603 - our own command
+        os.write(ours, "Zutritt zum Büro\n".encode("latin-1"))
+        _, err = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == 3, err
+    assert b"UTF-8" in err
+    assert left(tmp_path) == ["keys"]
+
+
 def test_the_reference_bundle_is_a_demonstration(run):
     """Small, signed, verified with the packaged key, complete, marked; and so is every decision of a gate with it."""
     import numpy as np  # noqa: PLC0415 - for this test only

@@ -18,6 +18,7 @@ from facegate._policy import Policy
 from facegate._policy_json import load_policy
 from facegate._reference import KEY, open_reference_bundle, reference_policy
 from facegate.cli._memory import refuse_core_dumps
+from facegate.errors import DeclarationError
 from facegate_edge._bundle import open_bundle
 from facegate_edge._keys import TrustStore
 
@@ -165,7 +166,17 @@ def _declaration(output: Output, path: Path | None, purpose: str | None, *, demo
             "`facegate init --print-declaration` prints one to fill in"
         )
     output.progress(_DECLARE)
-    answers: dict[str, Any] = {} if purpose is None else {"purpose": purpose}
+    try:
+        return Declaration(**_asked({} if purpose is None else {"purpose": purpose}))
+    except UnicodeDecodeError:
+        raise DeclarationError(
+            "the answer is no text that this terminal's encoding knows",
+            hint="answer in UTF-8, or fill in a file: `facegate init --print-declaration` prints one",
+        ) from None
+
+
+def _asked(answers: dict[str, Any]) -> dict[str, Any]:
+    """The answers and those that are missing, asked at the terminal."""
     for field in dataclasses.fields(Declaration):
         question = QUESTIONS[field.name].rstrip("?")
         if field.name in answers:
@@ -177,7 +188,7 @@ def _declaration(output: Output, path: Path | None, purpose: str | None, *, demo
             answers[field.name] = click.prompt(question, type=click.Choice(bases), err=True)
         else:
             answers[field.name] = click.prompt(question, err=True).strip()
-    return Declaration(**answers)
+    return answers
 
 
 def _changed(rules: Policy, **given: float | None) -> Policy:
