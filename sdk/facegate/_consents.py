@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from facegate._consent import Consent
 from facegate._decision import format_time
-from facegate.errors import ConsentExpiredError, ConsentMissingError, ConsentPurposeError
+from facegate.errors import ConsentExpiredError, ConsentMissingError, ConsentPurposeError, EnrollError
 
 if TYPE_CHECKING:
     from facegate._core import Work
@@ -77,9 +77,17 @@ def renew_consent(store: Store, work: Work, person: PersonRow, consent: Consent)
 
     Whether the sweeper has come since the earlier one ran out must make no difference: a new consent is for what is
     done from now on, and revives nothing.
+
+    Raises:
+        EnrollError: the person is restricted: what is over of theirs is kept as it is until the restriction ends.
     """
     before = newest_consent(store.db, person.id)
     if not person.lapsed and (before is None or before.expired_at(work.now.time)):
+        if person.restricted:
+            raise EnrollError(
+                "the person's data is restricted, and their consent has run out: it stays as it is",
+                hint="the privacy officer ends the restriction; then the person is enrolled again",
+            )
         faces = len(store.faces(person.id))
         store.lapse_person(work.tx, person.id)
         work.log(

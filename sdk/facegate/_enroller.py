@@ -201,6 +201,7 @@ class Enroller(Groups, Lists):
 
         Raises:
             SubjectError: there is no such person.
+            EnrollError: the person is restricted, and the consent on record has run out.
             ConsentMissingError: it does not count here and now, see `enroll`.
             GuardianConsentError: the person is a minor, and this is no guardian's. Nothing has changed.
         """

@@ -85,7 +85,7 @@ class ConsentMissingError(FacegateError, PermissionError):
 
 
 class EnrollError(FacegateError, ValueError):
-    """An enrolment cannot be attempted: no frames, or too many templates."""
+    """An enrolment cannot be attempted or undone: no frames, too many templates, or the person is restricted."""
 
 
 class GateClosedError(FacegateError, RuntimeError):

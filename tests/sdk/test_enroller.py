@@ -712,8 +712,16 @@ def test_attack_reviving_somebody_who_is_restricted_meanwhile(roles, shows, cons
     roles.officer.restrict("carol", checked_by="passport-seen")
     clock.wait(86_400)
     roles.core._sweep_at = float("inf")
-    roles.enroller.record_consent("carol", dataclasses.replace(consent, given_at=clock.now()))
+    before, fresh = rows(roles), dataclasses.replace(consent, given_at=clock.now())
+    with pytest.raises(errors.EnrollError, match="restricted") as caught:
+        roles.enroller.record_consent("carol", fresh)
+    assert caught.value.hint
+    with pytest.raises(errors.EnrollError, match="restricted"):
+        roles.officer.correct("carol", consent=fresh, checked_by="passport-seen")
+    assert rows(roles) == before
     roles.officer.unrestrict("carol", checked_by="passport-seen")
+    assert roles.recognizer.identify(shows(7)).decision.outcome == "no_match"
+    roles.enroller.record_consent("carol", fresh)
     assert roles.recognizer.identify(shows(7)).decision.outcome == "no_match"
 
 

@@ -81,6 +81,10 @@ class Life:
             with pytest.raises(errors.SubjectError):
                 self.roles.enroller.record_consent(reference, consent)
             return
+        if known.restricted and known.faces and known.over(self.clock.now()):
+            with pytest.raises(errors.EnrollError):
+                self.roles.enroller.record_consent(reference, consent)
+            return
         self.roles.enroller.record_consent(reference, consent)
         known.faces = known.faces and not known.over(self.clock.now())
         known.expires = consent.expires_at
