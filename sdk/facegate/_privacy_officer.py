@@ -13,7 +13,7 @@ from facegate._records import Records
 from facegate._retention import sweep
 from facegate._rights._archive import whole_or_not, write_archive
 from facegate._rights._erasure import certify_again, erase, known_person
-from facegate._rights._explanation import about, explain_decision, find_decision
+from facegate._rights._explanation import explain_decision, who_may_ask
 from facegate._rights._export import build_export
 from facegate._rights._record import person_record
 from facegate._rights._requests import (
@@ -181,15 +181,8 @@ class PrivacyOfficer(Records):
         """
         with self._work() as work:
             told = explain_decision(self._gate, decision_id)
-            whom = about(self._gate, find_decision(self._gate, decision_id)[0])
             if request is not None or checked_by is not None:
-                if whom is None:
-                    raise RequestError(
-                        "nobody was recognized in this decision, so it is nobody's to ask about",
-                        hint="explain it without a request",
-                    )
-                today = whom.reference if whom.person is None else whom.person.reference
-                self._settle(work, "explanation", today, request, checked_by)
+                self._settle(work, "explanation", who_may_ask(self._gate, decision_id), request, checked_by)
             work.log("decision_explained", told["about"], {"decision": decision_id})
             return told
 
@@ -350,7 +343,8 @@ class PrivacyOfficer(Records):
     def _settle(self, work: Work, right: Right, reference: str, request: str | None, checked_by: str | None) -> None:
         if not is_reference(reference):
             raise no_reference("reference")
-        settle(work, right, reference, request=request, checked_by=checked_by, days=self._days())
+        person, days = self._gate.store.person(reference), self._days()
+        settle(work, right, reference, request=request, checked_by=checked_by, days=days, person=person)
 
     def _mark(
         self, right: Right, reference: str, column: str, request: str | None, checked_by: str | None, *, value: bool

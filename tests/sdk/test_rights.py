@@ -735,3 +735,29 @@ def test_an_erasure_is_not_said_to_be_done_of_who_is_still_enrolled(roles, right
     other = roles.officer.open_request(right, "alice", checked_by="passport-seen")
     getattr(roles.officer, method)("alice", request=request.number)
     assert roles.officer.close_request(other.number, "done").outcome == "done"
+
+
+def test_attack_a_request_of_somebody_who_had_the_reference_before(roles, shows, consent, clock):
+    """An open request of a person who was erased is not answered with the data of who got their reference."""
+    request = roles.officer.open_request("access", "alice", checked_by="passport-seen")
+    clock.wait(60)
+    roles.enroller.withdraw("alice")
+    roles.enroller.enroll("alice", [shows(STRANGER)], consent)
+    with pytest.raises(errors.RequestError, match="somebody else"):
+        roles.officer.access("alice", request=request.number)
+    assert roles.officer.request(request.number).closed is None
+    roles.enroller.withdraw("alice")
+    assert roles.officer.access("alice", request=request.number)["person"] is None
+
+
+def test_attack_asking_about_a_decision_of_who_had_the_reference_before(roles, shows, consent, clock):
+    """Who gets a reference is not told what was decided about the one who had it."""
+    before = roles.recognizer.identify(shows(ALICE)).decision
+    clock.wait(60)
+    roles.officer.erase("alice", **CHECKED)
+    assert roles.officer.explain(before.id, **CHECKED)["about"] == "alice"  # the person themselves, afterwards
+    roles.enroller.enroll("alice", [shows(STRANGER)], consent)
+    with pytest.raises(errors.RequestError, match="had the reference before"):
+        roles.officer.explain(before.id, **CHECKED)
+    own = roles.recognizer.identify(shows(STRANGER)).decision
+    assert roles.officer.explain(own.id, **CHECKED)["about"] == "alice"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from facegate._decision import is_reference, verify_decision
-from facegate.errors import UnknownDecisionError
+from facegate.errors import RequestError, UnknownDecisionError
 
 if TYPE_CHECKING:
     from facegate._core import GateCore
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from facegate._store._store import PersonRow
     from facegate_edge._manifest import ModelInfo
 
-__all__ = ["MEANINGS", "OUTCOMES", "About", "about", "explain_decision", "find_decision", "person_today"]
+__all__ = ["MEANINGS", "OUTCOMES", "About", "about", "explain_decision", "find_decision", "person_today", "who_may_ask"]
 
 OUTCOMES = {
     "match": "the face is similar enough to that of the enrolled person",
@@ -102,6 +102,27 @@ def person_today(gate: GateCore, reference: str, seq: int, time: int) -> PersonR
     person = gate.store.person(reference)
     # Who was enrolled later has only got the reference of somebody who was erased.
     return person if person is not None and person.enrolled <= time else None
+
+
+def who_may_ask(gate: GateCore, decision_id: str) -> str:
+    """The reference, as it is today, of the person whose decision it is.
+
+    Raises:
+        RequestError: it is nobody's, or that of somebody whose reference another person has by now.
+        UnknownDecisionError, DecisionSignatureError: see `find_decision`.
+    """
+    whom = about(gate, find_decision(gate, decision_id)[0])
+    if whom is None:
+        raise RequestError(
+            "nobody was recognized in this decision, so it is nobody's to ask about",
+            hint="explain it without a request",
+        )
+    if whom.person is None and gate.store.person(whom.reference) is not None:
+        raise RequestError(
+            "this decision is about somebody who had the reference before",
+            hint="who has it now is told of their own decisions only",
+        )
+    return whom.reference if whom.person is None else whom.person.reference
 
 
 def explain_decision(gate: GateCore, decision_id: str) -> dict[str, Any]:

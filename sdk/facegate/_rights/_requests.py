@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from facegate._core import Work
     from facegate._store._database import Database
-    from facegate._store._store import Store
+    from facegate._store._store import PersonRow, Store
 
 __all__ = [
     "MAX_NOTE",
@@ -140,7 +140,14 @@ def open_request(work: Work, right: str, reference: str, checked_by: str, *, day
 
 
 def settle(
-    work: Work, right: Right, reference: str, *, request: str | None, checked_by: str | None, days: int
+    work: Work,
+    right: Right,
+    reference: str,
+    *,
+    request: str | None,
+    checked_by: str | None,
+    days: int,
+    person: PersonRow | None,
 ) -> Request:
     """The open request that is answered with this, closed as done in the same transaction.
 
@@ -151,10 +158,11 @@ def settle(
         request: the number of an open request; or ...
         checked_by: ... how the person's identity was checked: a request is then recorded here.
         days: when it would be due.
+        person: who has the reference now, if anybody.
 
     Raises:
         RequestError: neither or both are given; the request is not known, closed, about somebody else or something
-            else.
+            else, or of somebody who had the reference before.
     """
     if (request is None) == (checked_by is None):
         raise RequestError(
@@ -166,6 +174,11 @@ def settle(
         if (found.right, found.reference) != (right, reference):
             raise RequestError(
                 f"the request is not about {right} of this person", hint="`facegate rights list` shows what it is about"
+            )
+        if person is not None and found.received < moment(person.enrolled):
+            raise RequestError(
+                "the request is older than the person's enrolment: somebody else may have had that reference",
+                hint="cancel it, and open another one if it is this person who asks",
             )
     else:
         found = open_request(work, right, reference, checked_by or "", days=days, note=None)
