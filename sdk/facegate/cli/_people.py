@@ -144,7 +144,8 @@ def erase(output: Output, folder: Path, reference: str, *, yes: bool, dry_run: b
             return
         confirm(output, f"Erase {reference} ({what})? This cannot be undone.", yes=yes)
         signed = (enroller.remove if how == "remove" else enroller.withdraw)(reference)
-    output.emit(data | {"certificate": signed.jws}, f"erased {reference}: {what}\ncertificate: {signed.jws}")
+    certified = {"certificate": signed.certificate.to_dict(), "jws": signed.jws}
+    output.emit(data | certified, f"erased {reference}: {what}\ncertificate: {signed.jws}")
 
 
 def _held(enroller: Enroller, reference: str) -> dict[str, int]:
