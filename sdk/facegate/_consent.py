@@ -79,7 +79,7 @@ class Consent:
         expires_at: datetime | None = None,
         guardian: str | None = None,
     ) -> Consent:
-        """The record of a consent to `text`, which is hashed and not kept. Raises ConsentMissingError: see the class."""
+        """The record of a consent to `text`, hashed and not kept. Raises ConsentMissingError: see the class."""
         _require(isinstance(text, str) and bool(text.strip()), "text")
         # "surrogatepass": whatever a file's name or a form gave, it has a hash; of usual text that of its UTF-8.
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -101,8 +101,9 @@ def verify(output: Output, folder: Path | None, store: Path | None, key: Path | 
 @gate_option
 @click.pass_obj
 def head(output: Output, folder: Path) -> None:
-    """Print the head of the audit log as the device signed it. It holds counts and hashes, nothing about anybody,
-    and needs no credential.
+    """Print the head of the audit log as the device signed it. Needs no credential.
+
+    It holds counts and hashes, nothing about anybody.
 
     Keep it where this device cannot write, e.g. every day: `facegate audit verify --head FILE` then notices if the
     whole gate was put back to an older state.
