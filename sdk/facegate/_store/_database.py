@@ -64,7 +64,7 @@ class Database:
         self._transaction: Transaction | None = None
         self.path = path
         self.checkpoint_due = False  # a checkpoint was asked for and could not be done yet
-        self._unclean = False  # a cleaning was begun and not finished
+        self._unclean = False  # a cleaning is due of which it is not known any more what was erased
         _OPEN.add(self)
 
     @classmethod
@@ -206,11 +206,12 @@ class Database:
         if self._transaction is not None:
             raise StoreError("a transaction is open already", hint="pass the open one on")
         with store_errors():
+            _roll_back(connection)  # an interrupt may have come right after a BEGIN
             connection.execute("BEGIN IMMEDIATE")
         transaction = self._transaction = Transaction(self, connection)
         before = (self._tally, self._sum)
-        changes = connection.total_changes
-        committed = False
+        changes, total = connection.total_changes, self._sum
+        committing = cleaning = known = False
         try:
             try:
                 yield transaction
@@ -218,28 +219,40 @@ class Database:
             except sqlite3.Error as error:  # a cursor's, while it was read
                 raise translated(error) from None
             with store_errors():
-                cleaning = self.path is not None and (transaction.cleans or bool(transaction.destroyed))
-                if cleaning:
-                    transaction.note_cleaning()
+                cleaning = self._note_cleaning(transaction)
                 total = self._sum + transaction.delta
                 if self._tally is not None and connection.total_changes != changes:
                     self._write_mark(connection, self._tally, total)
-                connection.execute("COMMIT")
-            committed = True
-            self._sum = total
+                committing = True
+                try:
+                    connection.execute("COMMIT")
+                except (sqlite3.Error, UnicodeDecodeError):
+                    committing = False
+                    raise
         finally:
             self._transaction = None
-            if not committed:
+            # Python raises an interrupt (Ctrl-C) that came while the disk was written when the commit has succeeded:
+            # not how we got here says what is on the disk, but whether SQLite is still in the transaction.
+            committed = committing and not _in_transaction(connection)
+            if committed:
+                self._sum = total
+                known = cleaning and not transaction.cleans and not self._unclean
+                self._unclean = self._unclean or cleaning  # until `clean` has succeeded
+            else:
                 self._tally, self._sum = before
-                # SQLite may have rolled back by itself already.
-                with contextlib.suppress(sqlite3.Error):
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
+                _roll_back(connection)
             transaction.finish(committed=committed)
         if cleaning:
-            self.clean(None if transaction.cleans else transaction.destroyed)
+            self.clean(transaction.destroyed if known else None)
         elif self.checkpoint_due and self.checkpoint(wait=False) and self._unclean:
             self.clean()
+
+    def _note_cleaning(self, transaction: Transaction) -> bool:
+        """Whether the files must be cleaned after the commit; a note of it is part of the commit then."""
+        cleaning = self.path is not None and (transaction.cleans or bool(transaction.destroyed))
+        if cleaning:
+            transaction.note_cleaning()
+        return cleaning
 
     @staticmethod
     def _write_mark(connection: sqlite3.Connection, tally: Tally, total: int) -> None:
@@ -274,8 +287,8 @@ class Database:
         """Leave nothing in the files of what was erased, as far as that was not done yet.
 
         Args:
-            pieces: what was erased: the file is written anew only if it holds a copy of them (see `_leftovers`). None:
-                not known, it is written anew.
+            pieces: all that was erased: the file is written anew only if it holds a copy of them (see `_leftovers`).
+                None: not known, it is written anew.
 
         Returns:
             False if the disk refused, or somebody is reading: it is done with the first commit after the reader has
@@ -286,11 +299,9 @@ class Database:
             return path is None
         try:
             pending = self.read("SELECT id FROM setting WHERE name = ?", CLEANING)
+            self._unclean = bool(pending)
             if not pending:
                 return True
-            # What an earlier cleaning could not finish is not known any more.
-            pieces = None if self._unclean else pieces
-            self._unclean = True
             # Only what is in the file itself can be searched for.
             if not self.checkpoint():
                 return False
@@ -372,6 +383,20 @@ def _connect(uri: str) -> sqlite3.Connection:
         for pragma in _ALWAYS:
             connection.execute(pragma)
         return connection
+
+
+def _in_transaction(connection: sqlite3.Connection) -> bool:
+    try:
+        return connection.in_transaction
+    except sqlite3.Error:  # it was closed, which rolls back
+        return True
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    # SQLite may have done it by itself already.
+    with contextlib.suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _close(connection: sqlite3.Connection | None) -> None:

@@ -794,3 +794,78 @@ def test_an_erasure_that_a_reader_held_up_is_finished_when_the_reader_is_gone(fo
             tx.insert("report", number="1", kind="a", time=1, content="{}")
         assert not left()
     assert store.db.read("SELECT * FROM setting") == []
+
+
+# ---------------------------------------------------------------- interrupts
+
+
+class Interrupts:
+    """A connection in whose COMMIT somebody presses Ctrl-C: Python raises it as soon as SQLite has returned."""
+
+    def __init__(self, connection, statement="COMMIT") -> None:
+        self._connection, self._statement = connection, statement
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+    def execute(self, sql, *arguments):
+        """Run it, and be interrupted, once."""
+        result = self._connection.execute(sql, *arguments)
+        if sql == self._statement:
+            self._statement = None
+            raise KeyboardInterrupt
+        return result
+
+
+def test_a_commit_that_was_interrupted_has_been(folder, store, template, enroll, found):
+    """What the disk has the memory has as well: what is written after it is not taken for tampering."""
+    anna, bert = template(), template()
+    enroll(store, "anna", anna)
+    store.db._connection = Interrupts(store.db._connection)
+    with pytest.raises(KeyboardInterrupt):
+        enroll(store, "bert", bert)
+    assert found(store, bert, k=1) == ["bert"]
+    enroll(store, "carl", template())
+    assert [person.reference for person in folder.reopen().people()] == ["anna", "bert", "carl"]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_an_interrupted_commit_of_a_new_key_loses_nobody(folder, store, template, enroll, found, elsewhere):
+    """The new secret opens everything from then on, and must not be thrown away as if nothing had happened."""
+    anna = template()
+    enroll(store, "anna", anna)
+    new = FileKey(folder.path / "other.key", name="file:other.key") if elsewhere else folder.key
+    store.db._connection = Interrupts(store.db._connection)
+    with pytest.raises(KeyboardInterrupt):
+        store.rotate_key(new)
+    assert store.key_name == new.name
+    store.settle_key()
+    enroll(store, "bert", template())
+    assert found(folder.reopen(key=new), anna, k=1) == ["anna"]
+
+
+def test_an_interrupted_erasure_is_cleaned_with_the_next(folder, store, template, enroll, monkeypatch):
+    """The next one searches for what it erased itself: the earlier must not be forgotten over it."""
+    people = [enroll(store, f"p{i}", template()) for i in range(50)]
+    store.db.checkpoint()
+    sealed = store.db.read("SELECT sealed FROM face WHERE person = ?", people[20])[0][0]
+    store.db._connection = Interrupts(store.db._connection)
+    with pytest.raises(KeyboardInterrupt), store.db.transaction() as tx:
+        store.erase_person(tx, people[20])
+    assert store.person("p20") is None
+    cleaned, clean = [], Database.clean
+    monkeypatch.setattr(Database, "clean", lambda db, pieces=None: cleaned.append(pieces) or clean(db, pieces))
+    with store.db.transaction() as tx:
+        store.erase_person(tx, people[30])
+    assert cleaned == [None]  # what the first had erased is not known any more: the file is written anew
+    content = b"".join(path.read_bytes() for path in folder.path.iterdir())
+    assert not any(sealed[i : i + 16] in content for i in range(0, len(sealed) - 15, 16))
+
+
+def test_an_interrupt_before_anything_was_written_leaves_no_open_transaction(folder, store, template, enroll):
+    """SQLite has begun, and nobody knows of it: the next transaction does not fail over it."""
+    store.db._connection = Interrupts(store.db._connection, "BEGIN IMMEDIATE")
+    with pytest.raises(KeyboardInterrupt):
+        enroll(store, "anna", template())
+    enroll(store, "bert", template())
+    assert [person.reference for person in folder.reopen().people()] == ["bert"]
