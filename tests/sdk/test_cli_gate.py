@@ -8,11 +8,13 @@ import os
 import pty
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 
 from facegate import SigningKey
 from facegate._administration import Administration
+from facegate._clock import SystemClock
 from facegate.cli._output import Output
 from facegate.cli._progress import Bar
 from facegate_edge._keys import b64url_encode
@@ -50,10 +52,6 @@ def test_status_needs_no_credential_and_names_nobody(run, monkeypatch):
 def test_a_clock_that_is_wrong_is_told_and_accepted(run, monkeypatch):
     """A clock that jumped is not believed (1), nothing is swept by it, until an administrator has looked at it."""
     run("gate", "status")
-    from datetime import timedelta  # noqa: PLC0415 - of this test
-
-    from facegate._clock import SystemClock  # noqa: PLC0415
-
     genuine = SystemClock.now
     monkeypatch.setattr(SystemClock, "now", lambda self: genuine(self) + timedelta(days=3000))
     code, out, _ = run("gate", "status")
@@ -73,6 +71,17 @@ def test_sweeping(run):
     """There is nothing to erase in a gate that is new; a dry run erases nothing."""
     assert run("gate", "sweep")[:2] == (0, "there is nothing to erase\n")
     assert run.json("gate", "sweep", "--dry-run")["people"] == []
+
+
+def test_sweeping_names_whose_time_is_over_but_restricted(run, monkeypatch):
+    """They are kept, and it is for the officer to end it: said in both outputs, also if there is nothing else."""
+    assert run("rights", "restrict", "alice", "--checked-by", "passport-seen")[0] == 0
+    genuine = SystemClock.now
+    monkeypatch.setattr(SystemClock, "now", lambda self: genuine(self) + timedelta(days=3000))
+    assert run("gate", "accept-clock", "--yes")[0] == 0
+    swept = run.json("gate", "sweep", "--dry-run")
+    assert (swept["held"], swept["people"]) == (["alice"], [])
+    assert "kept alice: their time is over, but their data is restricted" in run("gate", "sweep", "--dry-run")[1]
 
 
 # --- keys ----------------------------------------------------------------------------------------------------------
