@@ -176,6 +176,17 @@ def test_a_file_that_others_share_or_that_is_none_is_refused(tmp_path, make):
     assert caught.value.hint
 
 
+def test_a_file_that_somebody_else_laid_ready_is_refused(tmp_path, monkeypatch):
+    """In a folder like /tmp another user could make the file first, and read what the gate writes."""
+    path = tmp_path / "decisions.jsonl"
+    path.touch(0o600)
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    with pytest.raises(SinkSetupError, match="belongs to another user"):
+        JsonLinesSink(path)
+    path.unlink()
+    JsonLinesSink(path).close()
+
+
 def test_a_missing_folder_is_refused(tmp_path):
     """Nothing is made on the way."""
     with pytest.raises(SinkSetupError):

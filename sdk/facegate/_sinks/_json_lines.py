@@ -35,8 +35,8 @@ class JsonLinesSink:
         target: a path, or a stream that is open for writing, which stays the caller's to close.
 
     Raises:
-        SinkSetupError: the file is no regular file, another process writes to it, others may read or change it, or it
-            cannot be opened.
+        SinkSetupError: the file is no regular file, another process writes to it, it is somebody else's, others may
+            read or change it, or it cannot be opened.
     """
 
     def __init__(self, target: str | os.PathLike[str] | IO[Any]) -> None:
@@ -92,17 +92,20 @@ class JsonLinesSink:
         self.close()
 
     def _open(self, path: Path) -> int:
-        new = not path.exists()
+        # O_NONBLOCK: a named pipe must be refused, not waited for.
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        new = True
         try:
-            # O_NONBLOCK: a named pipe must be refused, not waited for.
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-            file = os.open(path, flags, 0o600)
+            try:
+                file = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:
+                new, file = False, os.open(path, flags)
         except OSError as error:
             raise SinkSetupError(
                 f"{path} cannot be opened for writing: {error.strerror}", hint="name a file in a folder that is there"
             ) from None
         try:
-            _check(path, file)
+            _check(path, file, new=new)
             self._torn = _is_torn(file)
             if new:
                 sync_folder(path.absolute().parent)
@@ -156,14 +159,20 @@ def _is_torn(file: int) -> bool:
     return size > 0 and os.pread(file, 1, size - 1) != b"\n"
 
 
-def _check(path: Path, file: int) -> None:
-    mode = os.fstat(file).st_mode
+def _check(path: Path, file: int, *, new: bool) -> None:
+    found = os.fstat(file)
+    mode = found.st_mode
     if not stat.S_ISREG(mode):
         raise SinkSetupError(f"{path} is no regular file", hint="name a file, or - for the standard output")
     if mode & 0o026:
         raise SinkSetupError(
             f"other users may read or change {path} (mode {mode & 0o777:04o})",
             hint=f"decisions hold people's references; run: chmod 600 {path} (640 lets a group read)",
+        )
+    if not new and found.st_uid != os.geteuid():  # a shared file system may give what is new to somebody else
+        raise SinkSetupError(
+            f"{path} belongs to another user, who could read it",
+            hint="name a file of your own, in a folder of your own",
         )
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
