@@ -13,14 +13,17 @@ from datetime import datetime, timezone
 import numpy as np
 import pytest
 
-from facegate import Policy, SigningKey, open_gate
-from facegate._backup_rows import OWNERS, SEQUENCES, TABLES
+from facegate import Policy, SigningKey, _backup_rows, open_gate
+from facegate._backup_rows import OWNERS, SEQUENCES, TABLES, parse_row, read_value, split_lines, table_lines
 from facegate._backup_stream import BackupReader, BackupWriter
 from facegate._recovery import Passphrase, RecoveryKey
 from facegate._restore import restore_backup
 from facegate._store._key_providers import new_secret
+from facegate._store._renewal import rotation_place
+from facegate._store._rotation import MAX_LENGTH, Rotation
 from facegate._store._schema import MIGRATIONS
-from facegate._store._store import FILE
+from facegate._store._sealing import Sealer
+from facegate._store._store import FILE, Store
 from facegate.errors import (
     BackupError,
     BackupFormatError,
@@ -630,3 +633,29 @@ def test_a_restored_gate_opens_like_any_other(peopled, tmp_path, clock, pipeline
         assert gate.status().purpose == old.gate.status().purpose
         assert gate._core.policy == old.core.policy == Policy(fmr=1e-3)
         assert gate._core.bundle_id == old.core.bundle_id
+
+
+@pytest.mark.parametrize("length", [128, 1024])
+def test_the_rotation_of_long_templates_comes_back(length):
+    """Its row is the largest of all, and grows with the square of a template's length: 6 MB for 1024 values."""
+    store = Store.memory("door-1", "space", length)
+    other = Sealer(new_secret(), store.gate_id)
+    pieces = table_lines(store, "rotation", other, lambda _: None)
+    columns, row = map(parse_row, split_lines(part for piece in pieces for part in (piece[:1000], piece[1000:])))
+    values = {name: read_value(value) for name, value in zip(columns, row, strict=True)}
+    again = Rotation.from_bytes(other.unseal(values["sealed"], rotation_place(values["id"])))
+    assert again.to_bytes() == store.rotation.to_bytes()
+    store.close()
+
+
+def test_the_largest_rotation_that_there_can_be_fits_into_a_line():
+    """Else there would be gates whose backups nobody can restore."""
+    sealed = 12 + 24 + 4 * MAX_LENGTH**2 + 16
+    assert sealed * 4 / 3 + 200 < _backup_rows._MAX_LINE
+
+
+def test_attack_a_row_in_very_small_pieces():
+    """Half a million pieces of one byte take no more time than their number asks for; a row without end is refused."""
+    assert list(split_lines(b"x" for _ in range(500_000))) == [b"x" * 500_000]
+    with pytest.raises(BackupFormatError, match="too large"):
+        list(split_lines(bytes(1024 * 1024) for _ in range(1000)))

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from facegate.errors import SealError, StoreError, TemplateSpaceError
 from facegate_edge._values import Template
 
-__all__ = ["Rotation"]
+__all__ = ["MAX_LENGTH", "Rotation"]
 
 _SCALE = 1 << 30  # entries are at most 1: they fit into int32
 _MAGNITUDE = 127
@@ -33,7 +33,7 @@ _MARK = "#"
 _HEADER = struct.Struct(">4s16sI")
 _MAGIC = b"FGR1"
 _ID_BYTES = 8
-_MAX_LENGTH = 4096
+MAX_LENGTH = 4096
 _BLOCK = 4096  # rows at a time: what is unsealed and not yet wiped stays small
 
 
@@ -56,8 +56,8 @@ class Rotation:
     @classmethod
     def new(cls, length: int) -> Rotation:
         """A random rotation for templates of `length` values."""
-        if not 1 <= length <= _MAX_LENGTH:
-            raise StoreError(f"a rotation of {length} dimensions", hint=f"1 to {_MAX_LENGTH}")
+        if not 1 <= length <= MAX_LENGTH:
+            raise StoreError(f"a rotation of {length} dimensions", hint=f"1 to {MAX_LENGTH}")
         q, r = np.linalg.qr(_gaussian(length))
         q *= np.where(np.diag(r) < 0, -1.0, 1.0)
         matrix = np.rint(q * _SCALE).astype(np.int32)
