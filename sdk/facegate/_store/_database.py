@@ -122,11 +122,10 @@ class Database:
             connection = _connect(f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}")
             opened = cls(connection, path, lock)
             version = _version(connection, path)
+            _check_tables(connection, version)  # before anything is written: a migration would run a trigger
             if not read_only:
                 opened._prepare(VERSION if shared else version)
                 opened.checkpoint()  # what an erasure before a power loss left in the log goes now
-            if version == VERSION or lock is not None:
-                _check_tables(connection)
             if lock is not None:
                 opened._check_protected()
         except BaseException:
@@ -322,7 +321,7 @@ class Database:
             raise corrupt()
         if self.read("PRAGMA foreign_key_check"):
             raise corrupt()
-        _check_tables(self._open())
+        _check_tables(self._open(), VERSION)
 
     def close(self) -> None:
         """Close the file and let other processes have it; a second call does nothing."""
@@ -427,12 +426,12 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def _check_tables(connection: sqlite3.Connection) -> None:
-    """Compare the tables with those that the migrations make: a trigger could copy what is about to be erased."""
+def _check_tables(connection: sqlite3.Connection, version: int) -> None:
+    """Compare the tables with those of a version: a trigger could copy what is about to be erased."""
     sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name, type"
     fresh = sqlite3.connect(":memory:")
     try:
-        for script in MIGRATIONS:
+        for script in MIGRATIONS[:version]:
             fresh.executescript(script)
         right = fresh.execute(sql).fetchall()
     finally:

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from facegate._store import _database
 from facegate._store._database import APPLICATION_ID, Database
 from facegate._store._schema import VERSION
 from facegate._store._tally import Tally
@@ -758,3 +759,24 @@ def test_a_look_trusts_nothing_either(db, path):  # noqa: ARG001
     with contextlib.closing(Database.open(path, read_only=True)) as look:
         assert look.read("PRAGMA trusted_schema") == look.read("PRAGMA query_only") == [(0,)]
         assert look.read("PRAGMA cell_size_check") == [(1,)]
+
+
+def test_attack_a_trigger_that_waits_for_the_next_version(db, path, monkeypatch):
+    """An update of Facegate changes rows while it brings the tables up to date: nobody's trigger is there by then."""
+    db.close()
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TRIGGER wait AFTER UPDATE ON person BEGIN DELETE FROM audit; END")
+    connection.commit()
+    connection.close()
+    before = path.read_bytes()
+    monkeypatch.setattr(_database, "MIGRATIONS", (*_database.MIGRATIONS, "UPDATE person SET used = used;"))
+    monkeypatch.setattr(_database, "VERSION", _database.VERSION + 1)
+    with pytest.raises(StoreTamperedError):
+        Database.open(path)
+    assert path.read_bytes() == before
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TRIGGER wait")
+    connection.commit()
+    connection.close()
+    with contextlib.closing(Database.open(path)) as opened:
+        assert opened.read("PRAGMA user_version") == [(_database.VERSION,)]
