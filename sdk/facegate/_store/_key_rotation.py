@@ -123,6 +123,10 @@ class KeyRotation:
                     new.remove()
         self._forget()
 
+    def commit(self) -> None:
+        """Step 2 has happened."""
+        self._committed = True
+
     def promote(self) -> None:
         """Step 3, after step 2. Raises StoreWriteError, StoreFullError; the next start does it then."""
         self._committed = True

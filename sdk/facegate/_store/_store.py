@@ -323,23 +323,25 @@ class Store(Rows):
         finally:
             secret[:] = bytes(len(secret))
         committed: list[bool] = []
+
+        def commit() -> None:  # with the commit, so that no interrupt finds the store and its key of two minds
+            committed.append(True)
+            self.sealer = sealer
+            keys.commit()
+
         try:
             with self.db.transaction() as tx:
-                tx.after_commit(lambda: committed.append(True))
+                tx.after_commit(commit)
                 rewrap(tx, self.db, self.sealer, sealer)
                 if log is not None:
                     log(tx)
         except BaseException:
             with contextlib.suppress(StoreError):
                 if committed:
-                    self._use_key(keys, sealer)
+                    keys.promote()
                 else:
                     self._decide_key(keys)
             raise
-        self._use_key(keys, sealer)
-
-    def _use_key(self, keys: KeyRotation, sealer: Sealer) -> None:
-        self.sealer = sealer
         keys.promote()
 
     def _decide_key(self, keys: KeyRotation) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from facegate._store._database import Database
 from facegate._store._key_providers import FileKey, new_secret
+from facegate._store._key_rotation import KeyRotation
 from facegate._store._store import FILE, Store
 from facegate.errors import (
     GateInUseError,
@@ -690,7 +691,6 @@ def test_a_rotation_of_the_key_survives_a_power_loss(
 ):
     """At every moment one secret fits, is found, and the other one is destroyed in the end."""
     from facegate._store import _store as module  # noqa: PLC0415
-    from facegate._store._key_rotation import KeyRotation  # noqa: PLC0415
 
     def power_loss(*_, **__):
         raise PowerLossError
@@ -842,6 +842,26 @@ def test_an_interrupted_commit_of_a_new_key_loses_nobody(folder, store, template
     store.settle_key()
     enroll(store, "bert", template())
     assert found(folder.reopen(key=new), anna, k=1) == ["anna"]
+
+
+def test_an_interrupt_after_the_commit_of_a_new_key_loses_nobody(folder, store, template, enroll, found, monkeypatch):
+    """Before the new secret is in its place: who is enrolled then is enrolled with it, no second one replaces it."""
+    anna, bert = template(), template()
+    enroll(store, "anna", anna)
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KeyRotation, "promote", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            store.rotate_key(folder.key)
+    enroll(store, "bert", bert)
+    with pytest.raises(StoreError, match="not settled"):
+        store.rotate_key(folder.key)
+    opened = folder.reopen()
+    assert (found(opened, anna, k=1), found(opened, bert, k=1)) == (["anna"], ["bert"])
+    opened.rotate_key(folder.key)
 
 
 def test_an_interrupted_erasure_is_cleaned_with_the_next(folder, store, template, enroll, monkeypatch):
