@@ -132,6 +132,8 @@ class Recognizer:
                 if failed:
                     gate.lockout.failed(work.tx, EVERYBODY)
                 work.log("candidates", details={"people": len(named)})
+                for reference in named:  # so that the record of what was done about a person can tell it
+                    work.log("candidate_named", reference)
             return tuple(named)
 
     def find_similar(self, face: Frame | CapturedFace | str, list_name: str, k: int = 5) -> tuple[int, ...]:

@@ -389,7 +389,7 @@ def test_no_face_outlives_the_gates_rotation(enrolled, shows):
 
 
 def test_candidates_are_those_who_would_match(make_gate, shows, consent):
-    """Most similar first, never more than asked for, nobody below the threshold; in the log with their number only."""
+    """Most similar first, never more than asked for, nobody below the threshold; in the log under each who was named."""
     roles = make_gate(Policy(threshold=0.5))
     for number, noise in enumerate((0.0, 0.3, 0.6)):
         frames = [shows((ALICE, {"noise": noise}))]
@@ -400,6 +400,8 @@ def test_candidates_are_those_who_would_match(make_gate, shows, consent):
     assert roles.recognizer.candidates(shows(probe), 2) == ("p-0", "p-1")
     assert roles.recognizer.candidates(shows(STRANGER)) == ()
     assert roles.recognizer.candidates(shows()) == ()
+    told = [entry.reference for entry in roles.core.audit.entries(action="candidate_named")]
+    assert told == ["p-0", "p-1", "p-2", "p-0", "p-1"]
     entries = list(roles.core.audit.entries(action="candidates"))
     assert [entry.details["people"] for entry in entries] == [3, 2, 0, 0]
     assert {entry.reference for entry in entries} == {None}
