@@ -389,7 +389,7 @@ def test_no_face_outlives_the_gates_rotation(enrolled, shows):
 
 
 def test_candidates_are_those_who_would_match(make_gate, shows, consent):
-    """Most similar first, never more than asked for, nobody below the threshold; in the log under each who was named."""
+    """Most similar first, never more than asked for, nobody below the threshold; the log says whom."""
     roles = make_gate(Policy(threshold=0.5))
     for number, noise in enumerate((0.0, 0.3, 0.6)):
         frames = [shows((ALICE, {"noise": noise}))]
