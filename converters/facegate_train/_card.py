@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from facegate_convert._files import write_file
+from facegate_train._figures import EYE_DISTANCES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ _ABOUT = {
         "Turns a face, aligned to 112x112 by five landmarks, into 128 values whose direction tells people apart.",
         "Residual 3x3 convolutions with batch normalisation and ReLU, then MobileFaceNet's global depthwise convolution "
         "and a linear layer. Input RGB, (pixel - 127.5) / 127.5.",
-        "Cosine margin (CosFace) over the training identities; the margin rises from a fifth to three fifths of the steps. Beside it, and with a weight that falls, the shape of the head (lengths of nose, jaw, brows and the like, as rendered; not skin tone, not age) is predicted from the embedding by a layer that is thrown away. Faces are aligned "
+        "Cosine margin (CosFace) over the training identities; the margin rises from a fifth to three fifths of the steps. Beside it, and with a weight that falls, the shape of the head (lengths of nose, jaw, brows and the like, as rendered; not skin tone, not age, no color) is predicted from the embedding by a layer that is thrown away. Faces are aligned "
         "by the runtime's own kernel at landmarks displaced as a detector displaces them; color, noise, erased rectangles.",
     ),
     "liveness": (
@@ -75,8 +76,7 @@ def card(role: str, model: dict[str, Any]) -> str:
         f"| parameters | {training['parameters']:,} |",
         f"| int8 | {model['conversion']['int8']['bytes']:,} bytes, XNNPACK takes it in "
         f"{model['conversion']['int8']['partitions']} piece(s) |",
-        f"| made by | `{training['command']}` ({training['minutes']} minutes of training on 2 cores, "
-        f"{training['epochs']} passes over {training['pictures']:,} pictures) |",
+        f"| made by | {_made(training)} |",
         f"| renderer | `{training['renderer']}` (digest of `facegate.simulation`'s source) |",
         "",
         "## Data and training",
@@ -95,6 +95,15 @@ def card(role: str, model: dict[str, Any]) -> str:
         _LIMITS,
     ]
     return "\n".join(lines)
+
+
+def _made(training: dict[str, Any]) -> str:
+    """The trainings that led to the file, the first one first."""
+    told = (
+        f"`{training['command']}` ({training['minutes']} minutes of training, {training['epochs']} passes over "
+        f"{training['pictures']:,} pictures)"
+    )
+    return f"{_made(training['before'])}, then {told}" if "before" in training else told
 
 
 def _data(role: str, training: dict[str, Any]) -> str:
@@ -176,7 +185,7 @@ def _detector(figures: dict[str, Any]) -> list[str]:
             _percent(part["landmarks"]["p95"]),
         ]
         for precision, found in figures.items()
-        for name, part in found["default"]["by_eye_distance"].items()
+        for name, part in ((name, found["default"]["by_eye_distance"][name]) for name in EYE_DISTANCES)
     ]
     lines += ["", "By the distance of the eyes, at the default threshold:", ""]
     lines += _table(("precision", "eyes apart", "recall", "landmark error: mean", "p95"), sizes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ FALSE_FACES = 0.01  # per face-free frame
 GROUPS = {"Monk 1-3": (1, 2, 3), "Monk 4-6": (4, 5, 6), "Monk 7-10": (7, 8, 9, 10)}
 OVERLAP = 0.5  # intersection over union from which a detection is the face
 LEAST_VISIBLE = 0.5  # a face of which less shows need not be found, and finding it is no error
+EYE_DISTANCES = {"under 16 px": (0, 16), "16-32 px": (16, 32), "over 32 px": (32, math.inf)}  # in this order
 _RESAMPLED = 1000
 
 
@@ -244,7 +246,7 @@ def detection(frames: Sequence[Found], empty: Sequence[Found], threshold: float)
                 "recall": share(sum(f for i, f in seen if low <= i < high), sum(1 for i, _ in seen if low <= i < high)),
                 "landmarks": _errors(errors_[(sizes_ >= low) & (sizes_ < high)]),
             }
-            for name, low, high in (("under 16 px", 0, 16), ("16-32 px", 16, 32), ("over 32 px", 32, np.inf))
+            for name, (low, high) in EYE_DISTANCES.items()
         },
     }
 

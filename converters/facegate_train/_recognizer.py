@@ -25,7 +25,9 @@ PLAN = Plan(epochs=11, batch=128, rate=2e-3, decay=5e-2)
 MARGIN = 0.3
 _SIDE = 112
 _EACH = 3  # pictures of each identity that its centre is made of when training goes on
-_NOT_LEARNT = ("seed", "monk", "skin", "ruddiness", "lips", "age", "hair_seed", "freckles", "moles", "scar")
+# Skin and its neighbours, and the colors that the renderer draws darker with darker skin or grayer with age.
+_NOT_LEARNT = ("seed", "monk", "skin", "ruddiness", "lips", "age", "hair", "iris")
+_NOT_LEARNT += ("hair_seed", "freckles", "moles", "scar")
 _CHOICES = {
     "hair_style": ("bald", "buzz", "short", "medium", "long", "curly", "receding"),
     "beard": ("none", "stubble", "mustache", "goatee", "full"),
@@ -33,7 +35,7 @@ _CHOICES = {
 _MEAN, _SCALE = 127.5, 1 / 127.5
 _BUFFERS = 6
 # How wrong a detector's landmarks are, in shares of the eyes' distance: each by itself, and all together.
-_ALONE, _SHIFT, _ZOOM, _TURN = 0.025, 0.02, 0.03, 0.03
+_ALONE, _SHIFT, _ZOOM, _TURN = 0.045, 0.03, 0.04, 0.04
 
 
 def displaced(landmarks: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -97,8 +99,8 @@ def shapes(seeds: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """What the heads of identities look like, as standardised numbers (N, P): a second thing to learn from.
 
     Which of thousands of people a face is says little while a net can tell none of them apart; how long its nose is can
-    be learnt at once. Skin tone, lips and age are left out: no model here infers those. The colors of hair and iris are
-    among the numbers, and the renderer draws them darker with darker skin, hair grayer with age.
+    be learnt at once. Skin tone, lips and age are left out, and the colors of hair and iris, which go with them: no
+    model here infers those.
     """
     sim = simulation()
     rows = []

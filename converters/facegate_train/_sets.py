@@ -10,8 +10,8 @@ from facegate_train._pictures import Faces80, Frames, Portraits
 if TYPE_CHECKING:
     from facegate_train._cache import Recipe
 
-TRAIN_PORTRAITS = Portraits("train", identities=3600, each=20, occlusion=0.1)
-TRAIN_FRAMES = Frames("train", frames=6000, empty=0.15, turned=0.2, attacks=0.1)
+TRAIN_PORTRAITS = Portraits("train", identities=3300, each=14, occlusion=0.1)
+TRAIN_FRAMES = Frames("train", frames=12000, empty=0.15, turned=0.2, attacks=0.1)
 TRAIN_LIVENESS = Faces80("train", identities=3700)
 
 VALIDATION_PORTRAITS = Portraits("validation", identities=100, each=8)

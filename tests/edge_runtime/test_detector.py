@@ -284,10 +284,10 @@ def test_pictures_without_people_have_no_face(trained):
 
 
 def test_the_reference_detector_finds_true_faces(rendered, converted):
-    """Of the faces that show for the most part and whose eyes are 20 pixels apart, nine of ten and more are found.
+    """Of the faces that show for the most part and whose eyes are 20 pixels apart, nearly all are found.
 
-    A face is found if the boxes overlap by half. Its landmarks are off by less than a fifth of the eyes' distance on
-    average. Nothing else is found in any frame: neither a second box nor a face in clutter.
+    A face is found if the boxes overlap by half. Its landmarks are off by less than an eighth of the eyes' distance
+    on average. Nothing else is found in any frame: neither a second box nor a face in clutter.
     """
     finder = Detector(*converted("reference/detector.onnx"))
     faces, errors, wrong = 0, [], 0
@@ -303,6 +303,6 @@ def test_the_reference_detector_finds_true_faces(rendered, converted):
                 errors.append(np.linalg.norm(match.landmarks - truth.landmarks, axis=1).mean() / truth.iod)
         wrong += len(answers)
     assert faces >= 20
-    assert len(errors) >= 0.9 * faces
-    assert np.mean(errors) < 0.2
+    assert len(errors) >= 0.96 * faces
+    assert np.mean(errors) < 0.12
     assert wrong == 0
