@@ -612,6 +612,24 @@ def test_what_follows_a_receipt_does_not_matter(behave):
         assert len(server.requests) == 1
 
 
+def test_a_kept_connection_that_the_server_ends_is_no_failure():
+    """It closes it when the next request is under way: that one goes over a new connection, once."""
+
+    def forgetful(server, connection):
+        server.read(connection)
+        connection.sendall(b"HTTP/1.1 204 Done\r\n\r\n")
+        server.read(connection)  # and no answer to this one
+
+    with Server(forgetful) as server, plain(server) as sink:
+        for number in (1, 2, 3):
+            sink.deliver(make_signed(number))
+        assert server.connections == 3
+        server.behave = hang_up
+        with pytest.raises(SinkError):
+            sink.deliver(make_signed(4))
+        assert server.connections == 4
+
+
 def test_a_handshake_without_end_is_an_error(authority):
     """A server that accepts and says nothing of TLS, or says it byte by byte."""
 

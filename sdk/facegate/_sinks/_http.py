@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import socket
 import ssl
@@ -53,6 +54,7 @@ class _Watch:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._expired = False
+        self.connections = 0  # so far
 
     @property
     def expired(self) -> bool:
@@ -63,6 +65,7 @@ class _Watch:
         """Watch this connection instead of the one before."""
         with self._lock:
             self._drop()
+            self.connections += 1
             self._socket = connection.dup()
             if self._expired:
                 self._shut_down()
@@ -155,16 +158,7 @@ class Endpoint:
         """
         with self._watch.limit(self._timeout):
             try:
-                response = self._pool.urlopen(
-                    "POST",
-                    target,
-                    body=body,
-                    headers=dict(headers),
-                    redirect=False,
-                    retries=False,
-                    preload_content=False,
-                    decode_content=False,
-                )
+                response = self._request(target, body, headers)
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 raise self._failed(error) from None
             if self._watch.expired:  # the library takes the end of a connection for the end of the headers
@@ -180,6 +174,30 @@ class Endpoint:
                 response.close()
             response.release_conn()
         return answer
+
+    def _request(self, target: str, body: bytes, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """Send a request; once more if the server closed the kept connection just then, as it may at any moment.
+
+        That is no failure of the server's (RFC 9112, section 9.3.1), and a request that came twice has the same id.
+        """
+        send = functools.partial(
+            self._pool.urlopen,
+            "POST",
+            target,
+            body=body,
+            headers=dict(headers),
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        connections = self._watch.connections
+        try:
+            return send()
+        except (urllib3.exceptions.ProtocolError, OSError):
+            if self._watch.expired or not connections or self._watch.connections != connections:
+                raise
+        return send()
 
     def close(self) -> None:
         """End the connection."""
