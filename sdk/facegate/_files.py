@@ -28,7 +28,7 @@ def write_new(path: Path, pieces: Iterable[bytes | memoryview], mode: int = 0o64
 
 
 def sync_folder(folder: Path) -> None:
-    """Put a folder's entries on the disk. Raises OSError."""
+    """Make sure that names that came, changed or went in a folder survive a power loss. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

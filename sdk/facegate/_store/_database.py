@@ -11,7 +11,8 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facegate._store._files import check_file, drop_lock, make_file, sync_folder, take_lock
+from facegate._files import sync_folder
+from facegate._store._files import check_file, drop_lock, make_file, take_lock
 from facegate._store._leftovers import found_in
 from facegate._store._schema import MIGRATIONS, VERSION
 from facegate._store._store_errors import corrupt, no_store, not_written, store_errors, translated

@@ -14,7 +14,7 @@ from facegate.errors import GateInUseError, StoreExistsError, StoreMissingError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["check_file", "drop_lock", "make_file", "sync_folder", "take_lock"]
+__all__ = ["check_file", "drop_lock", "make_file", "take_lock"]
 
 
 def make_file(path: Path) -> None:
@@ -79,12 +79,3 @@ def drop_lock(lock: int | None) -> None:
             fcntl.flock(lock, fcntl.LOCK_UN)
         # The file stays: if it were removed, two processes could hold locks on two files of one name.
         os.close(lock)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make sure that names that came, changed or went in a folder survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

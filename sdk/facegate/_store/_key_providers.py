@@ -17,7 +17,7 @@ import stat
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from facegate._store._files import sync_folder
+from facegate._files import sync_folder
 from facegate._store._sealing import SECRET_LENGTH
 from facegate.errors import SealKeyError, SealKeyMissingError, StoreExistsError, StoreFullError, StoreWriteError
 from facegate_edge._keys import b64url_decode, b64url_encode

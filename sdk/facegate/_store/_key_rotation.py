@@ -17,7 +17,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from facegate._store._files import sync_folder
+from facegate._files import sync_folder
 from facegate._store._key_providers import SavableKey, SealKey, new_secret, parse_provider
 from facegate._store._sealing import Sealer
 from facegate._store._store_errors import not_written
