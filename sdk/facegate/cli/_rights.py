@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from facegate._certificate import verify_certificate
 from facegate._files import write_new
 from facegate.cli._consent_options import ConsentOptions, consent_options
 from facegate.cli._session import as_officer, confirm, dry_run_option, gate_option, yes_option
+from facegate.cli._signed import read_signed
 from facegate.cli._tables import count, day, table
 from facegate.errors import CertificateError, ExportError
 from facegate_edge._keys import TrustStore
@@ -31,7 +31,6 @@ RIGHTS = (
     *("explanation",),
 )
 OUTCOMES = ("done", "refused", "canceled")
-_MAX_FILE = 64 * 1024
 
 
 def _basis(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -342,7 +341,8 @@ def certify(output: Output, folder: Path, reference: str, target: Path | None) -
 @click.pass_obj
 def certificate(output: Output, certificate: str, key: Path, reference: str | None) -> None:
     """Check an erasure certificate's signature, and whom it is about. Needs no gate and no credential."""
-    found = verify_certificate(_read(certificate), TrustStore.load(key), reference=reference)
+    text = read_signed(certificate, "an erasure certificate", CertificateError)
+    found = verify_certificate(text, TrustStore.load(key), reference=reference)
     data = found.to_dict()
     output.emit({"certificate": data}, lambda: json.dumps(data, indent=2))
 
@@ -388,22 +388,6 @@ def _give(output: Output, reference: str, signed: SignedCertificate, target: Pat
             hint="`facegate rights certify` gives it once more",
         ) from error
     output.emit(data | {"file": str(target)}, f"{reference} is erased; the certificate is in {target}")
-
-
-def _read(given: str) -> str:
-    """The certificate itself, or what a file or stdin holds."""
-    if given.count(".") == 2 and given.startswith("ey"):  # noqa: PLR2004 - every JWS starts with base64 of '{"'
-        return given
-    try:
-        if given == "-":
-            return sys.stdin.read(_MAX_FILE).strip()
-        with Path(given).open(encoding="ascii") as file:
-            return file.read(_MAX_FILE).strip()
-    except (OSError, ValueError):
-        raise CertificateError(
-            "this is neither an erasure certificate nor a file that holds one",
-            hint="give the three-part text or its file",
-        ) from None
 
 
 def _request_row(each: Request) -> tuple[str, ...]:
