@@ -64,6 +64,7 @@ __all__ = [
     "create_gate",
     "default_credentials",
     "make_beside",
+    "not_made",
     "put_folder",
 ]
 
@@ -195,12 +196,17 @@ def create_gate(
         except FacegateError:  # some are OSErrors as well, and say more
             raise
         except OSError as error:
-            raise GateWriteError(
-                f"the gate {folder} cannot be made: {error.strerror}",
-                hint="make room or choose another folder; nothing was made",
-            ) from error
+            raise not_made(folder, error) from error
         undo.pop_all()
     return NewGate(device, beside)
+
+
+def not_made(folder: Path, error: OSError) -> GateWriteError:
+    """What to say of a gate that could not be written."""
+    return GateWriteError(
+        f"the gate {folder} cannot be made: {error.strerror}",
+        hint="make room or choose another folder; nothing was made",
+    )
 
 
 def _make_store(

@@ -32,13 +32,13 @@ from facegate._gate_folder import (
     template_kind,
     write_info,
 )
-from facegate._new_gate import DEFAULT_KEY, check_place, make_beside, put_folder
+from facegate._new_gate import DEFAULT_KEY, check_place, make_beside, not_made, put_folder
 from facegate._policy_json import load_policy
 from facegate._restored_folder import RestoredFolder
 from facegate._store._audit import Audit
 from facegate._store._key_providers import parse_provider
 from facegate._store._store import Store
-from facegate.errors import AuditTamperedError, BackupTamperedError, FacegateError, GateWriteError
+from facegate.errors import AuditTamperedError, BackupTamperedError, FacegateError
 from facegate_edge._bundle import open_bundle
 from facegate_edge._keys import SigningKey, TrustStore, VerifyKey
 
@@ -146,10 +146,7 @@ def restore_backup(
         except FacegateError:  # some are OSErrors as well, and say more
             raise
         except OSError as error:
-            raise GateWriteError(
-                f"the gate {folder} cannot be made: {error.strerror}",
-                hint="make room or choose another folder; nothing was made",
-            ) from error
+            raise not_made(folder, error) from error
     return info
 
 
