@@ -25,11 +25,14 @@ FORBIDDEN_ON_THE_EDGE = {
     "socketserver", "sqlite3", "ssl", "urllib", "urllib3", "websockets", "xmlrpc",
 }  # fmt: skip
 # A device installs no converter, and no converter's tools.
-FORBIDDEN_ON_A_DEVICE = {"ai_edge_quantizer", "flatbuffers", "onnx", "onnxruntime", "rich", "tensorflow", "torch"}
+FORBIDDEN_ON_A_DEVICE = {
+    "ai_edge_quantizer", "flatbuffers", "jinja2", "matplotlib", "onnx", "onnxruntime", "rich", "starlette",
+    "tensorflow", "torch", "uvicorn",
+}  # fmt: skip
 # What is loaded only where it is used: it costs more than everything else together.
 HEAVY = {
-    "PIL", "ai_edge_litert", "ai_edge_quantizer", "cffi", "cryptography", "flatbuffers", "numpy", "onnx", "onnxruntime",
-    "rich", "tflite_runtime", "torch",
+    "PIL", "ai_edge_litert", "ai_edge_quantizer", "cffi", "cryptography", "flatbuffers", "jinja2", "matplotlib", "numpy",
+    "onnx", "onnxruntime", "rich", "starlette", "tflite_runtime", "torch", "urllib3", "uvicorn",
 }  # fmt: skip
 
 

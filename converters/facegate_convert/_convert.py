@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from facegate_convert import _families, _measure, _statements
 from facegate_convert._calibration import Crops, prepare, synthetic_inputs
-from facegate_convert._equalize import equalize
 from facegate_convert._graph import load_graph
 from facegate_convert._heads import finish
 from facegate_convert._lower import lower
@@ -18,6 +17,7 @@ from facegate_convert._quantize import (
     MIN_CALIBRATION_INPUTS,
     PRECISIONS,
     RANGES,
+    equalize,
     measure_ranges,
     quantize_dynamic,
     quantize_static,

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from facegate_convert import cli
+from facegate_convert.cli._bundle import bundle_build, bundle_sign
+from facegate_convert.cli._convert import convert
 from facegate_convert.errors import BuildError, CalibrationError, DatasetError, ModelFileError, UnknownFamilyError
 from facegate_edge import SigningKey, TrustStore, open_bundle
 from facegate_edge.errors import FacegateError, KeyFileError, UntrustedKeyError
@@ -68,7 +69,7 @@ BUILD = ("--name", "door", "--version", "1.0.0", "--intended-use", "a test")
 def test_convert_writes_a_bundle_of_one_model_and_a_report(models, monkeypatch):
     """Without options: float32, named after the source, in the current folder, with a report if asked."""
     monkeypatch.chdir(models)
-    output = run(cli.convert, "recognizer.onnx", "--report", "report.json", "--no-latency")
+    output = run(convert, "recognizer.onnx", "--report", "report.json", "--no-latency")
     assert output.data["file"] == "recognizer-float32.fgb"
     assert output.data["report"] == json.loads((models / "report.json").read_text())
     assert "assumed" in output.text
@@ -78,7 +79,7 @@ def test_convert_writes_a_bundle_of_one_model_and_a_report(models, monkeypatch):
 
 def test_convert_writes_plain_tflite(models):
     """A name that ends in .tflite gives the flatbuffer alone, for other tools."""
-    run(cli.convert, models / "recognizer.onnx", "-o", models / "r.tflite", "--no-latency")
+    run(convert, models / "recognizer.onnx", "-o", models / "r.tflite", "--no-latency")
     assert (models / "r.tflite").read_bytes()[4:8] == b"TFL3"
 
 
@@ -86,7 +87,7 @@ def test_dry_runs_write_nothing(models):
     """--dry-run does all the work and leaves no file."""
     before = sorted(models.iterdir())
     output = run(
-        cli.convert,
+        convert,
         models / "recognizer.onnx",
         "-o",
         models / "r.fgb",
@@ -98,7 +99,7 @@ def test_dry_runs_write_nothing(models):
     assert output.data["file"] is None
     assert output.data["report"]["family"] == "arcface"
     output = run(
-        cli.bundle_build,
+        bundle_build,
         models / "detector.onnx",
         models / "recognizer.onnx",
         "-o",
@@ -113,7 +114,7 @@ def test_dry_runs_write_nothing(models):
 def test_convert_options_reach_the_manifest(models):
     """Colour, normalisation, licence: what is stated is written down."""
     run(
-        cli.convert,
+        convert,
         models / "recognizer.onnx",
         "-o",
         models / "r.fgb",
@@ -151,7 +152,7 @@ def test_convert_options_reach_the_manifest(models):
 def test_convert_arguments_that_are_wrong(models, arguments):
     """Malformed values are mistakes on the command line, told before any work."""
     with pytest.raises(click.UsageError):
-        run(cli.convert, models / "recognizer.onnx", *arguments)
+        run(convert, models / "recognizer.onnx", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_convert_arguments_that_are_wrong(models, arguments):
 def test_convert_fails_with_errors_of_its_own(models, arguments, error):
     """What the model or the photographs do not allow is an error with advice."""
     with pytest.raises(error) as caught:
-        run(cli.convert, models / "recognizer.onnx", *arguments)
+        run(convert, models / "recognizer.onnx", *arguments)
     assert caught.value.hint
 
 
@@ -173,7 +174,7 @@ def test_one_command_from_onnx_to_a_signed_bundle(models, key):
     """Two ONNX files, a key, a stated threshold: a signed bundle that a device with the key opens."""
     target = models / "door.fgb"
     output = run(
-        cli.bundle_build,
+        bundle_build,
         models / "recognizer.onnx",
         models / "detector.onnx",
         "-o",
@@ -198,10 +199,8 @@ def test_one_command_from_onnx_to_a_signed_bundle(models, key):
 def test_bundles_are_built_of_converted_models(models):
     """What `convert` wrote goes in as it is."""
     for name in ("detector", "recognizer"):
-        run(cli.convert, models / f"{name}.onnx", "-o", models / f"{name}.fgb", "--no-latency")
-    output = run(
-        cli.bundle_build, models / "detector.fgb", models / "recognizer.fgb", "-o", models / "door.fgb", *BUILD
-    )
+        run(convert, models / f"{name}.onnx", "-o", models / f"{name}.fgb", "--no-latency")
+    output = run(bundle_build, models / "detector.fgb", models / "recognizer.fgb", "-o", models / "door.fgb", *BUILD)
     assert output.data["signed_by"] is None
     assert "not signed" in output.text
     assert any("no operating point" in note for note in output.data["notes"])
@@ -210,12 +209,12 @@ def test_bundles_are_built_of_converted_models(models):
 def test_sign_replaces_or_copies(models, key):
     """`bundle sign` signs in place, or into another file and leaves the first alone."""
     target, copy = models / "door.fgb", models / "signed.fgb"
-    run(cli.bundle_build, models / "detector.onnx", models / "recognizer.onnx", "-o", target, *BUILD)
+    run(bundle_build, models / "detector.onnx", models / "recognizer.onnx", "-o", target, *BUILD)
     trust = TrustStore([SigningKey.load(key).verify_key])
     unsigned = target.read_bytes()
-    first = run(cli.bundle_sign, target, "--key", key, "-o", copy)
+    first = run(bundle_sign, target, "--key", key, "-o", copy)
     assert target.read_bytes() == unsigned
-    second = run(cli.bundle_sign, target, "--key", key)
+    second = run(bundle_sign, target, "--key", key)
     assert first.data["id"] == second.data["id"]
     for path in (target, copy):
         with open_bundle(path, trust=trust) as bundle:
@@ -242,7 +241,7 @@ def test_sign_replaces_or_copies(models, key):
 def test_build_arguments_that_are_wrong(models, arguments):
     """Malformed and contradictory options are told before a model is touched."""
     with pytest.raises(click.UsageError):
-        run(cli.bundle_build, models / "absent.onnx", "-o", models / "door.fgb", *BUILD, *arguments)
+        run(bundle_build, models / "absent.onnx", "-o", models / "door.fgb", *BUILD, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +260,7 @@ def test_models_that_make_no_bundle(models, names, error, message):
     (models / "boxes.onnx").write_bytes(tiny_onnx.detector((1, 4), anchors=2))
     (models / "other.onnx").write_bytes(tiny_onnx.vector(10, size=(224, 224)))
     with pytest.raises(error, match=message) as caught:
-        run(cli.bundle_build, *(models / f"{n}.onnx" for n in names), "-o", models / "door.fgb", *BUILD)
+        run(bundle_build, *(models / f"{n}.onnx" for n in names), "-o", models / "door.fgb", *BUILD)
     assert caught.value.hint
     assert not (models / "door.fgb").exists()
 
@@ -270,14 +269,14 @@ def test_a_wrong_key_is_told_before_the_work(models, key):
     """The key is read first."""
     key.write_text("no key")
     with pytest.raises(KeyFileError):
-        run(cli.bundle_build, models / "absent.onnx", "-o", models / "door.fgb", *BUILD, "--key", key)
+        run(bundle_build, models / "absent.onnx", "-o", models / "door.fgb", *BUILD, "--key", key)
 
 
 def test_source_date_epoch_must_be_a_number(models, monkeypatch):
     """A malformed SOURCE_DATE_EPOCH is refused, not ignored."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
     with pytest.raises(BuildError, match="SOURCE_DATE_EPOCH"):
-        run(cli.convert, models / "recognizer.onnx", "-o", models / "r.fgb", "--no-latency")
+        run(convert, models / "recognizer.onnx", "-o", models / "r.fgb", "--no-latency")
 
 
 def test_unreadable_photographs_are_named_to_the_person(models):
@@ -286,7 +285,7 @@ def test_unreadable_photographs_are_named_to_the_person(models):
     folder.mkdir()
     (folder / "broken.png").write_bytes(b"x")
     Image.fromarray(np.full((112, 112, 3), 90, np.uint8)).save(folder / "fine.png")
-    output = run(cli.convert, models / "recognizer.onnx", "--calibration", folder, "--dry-run", "--no-latency")
+    output = run(convert, models / "recognizer.onnx", "--calibration", folder, "--dry-run", "--no-latency")
     assert any("broken.png" in step for step in output.steps)
     assert output.data["report"]["unreadable"] == 1
 
@@ -299,7 +298,7 @@ def test_photographs_without_faces_give_no_operating_point(models):
         (folder / "broken.png").write_bytes(person.encode())
     with pytest.raises(DatasetError, match="2 show no usable face"):
         run(
-            cli.bundle_build,
+            bundle_build,
             models / "detector.onnx",
             models / "recognizer.onnx",
             "-o",
@@ -314,9 +313,9 @@ def test_photographs_without_faces_give_no_operating_point(models):
 def test_help_loads_nothing_heavy():
     """The commands and their help come without numpy, onnx or the quantizer."""
     code = (
-        "import sys, facegate_convert.cli as c\n"
+        "import sys\nfrom facegate_convert.cli import _bundle, _convert\n"
         "from click.testing import CliRunner\n"
-        "for command in (c.convert, c.bundle_build, c.bundle_sign):\n"
+        "for command in (_convert.convert, _bundle.bundle_build, _bundle.bundle_sign):\n"
         "    assert CliRunner().invoke(command, ['--help']).exit_code == 0\n"
         "heavy = {'numpy', 'onnx', 'onnxruntime', 'ai_edge_quantizer', 'ai_edge_litert', 'rich', 'cryptography'}\n"
         "print(sorted(heavy & set(sys.modules)))"
@@ -332,7 +331,7 @@ def test_measured_operating_points_on_rendered_photographs(rendered, onnx_path, 
     """
     target = tmp_path / "door.fgb"
     output = run(
-        cli.bundle_build,
+        bundle_build,
         *(onnx_path(rendered.models[role][0]) for role in ("detector", "recognizer", "liveness")),
         "--precision",
         "int8",
@@ -371,7 +370,7 @@ def test_measured_operating_points_on_real_photographs(shared, tmp_path, key):
     target = tmp_path / "door.fgb"
     models = shared / "models"
     output = run(
-        cli.bundle_build,
+        bundle_build,
         models / "yunet/yunet_n_320_320.onnx",
         models / "mobilefacenet-zqcnn/mobilefacenet_zqcnn.onnx",
         "--precision",
@@ -411,7 +410,7 @@ def test_measured_operating_points_on_real_photographs(shared, tmp_path, key):
 def test_targets_that_nobody_named_are_left_out_if_not_carried(material_of, onnx_path, tmp_path, kind, sources):
     """Without --fmr the bundle holds only what the photographs can carry, and the rest is said."""
     folder = material_of(kind).few
-    output = run(cli.bundle_build, *map(onnx_path, sources), "-o", tmp_path / "door.fgb", *BUILD, "--images", folder)
+    output = run(bundle_build, *map(onnx_path, sources), "-o", tmp_path / "door.fgb", *BUILD, "--images", folder)
     assert output.data["operating_points"] == []
     assert output.data["photographs"] == 9
     (note,) = output.data["notes"]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facegate_convert._equalize import equalize
 from facegate_convert._graph import load_graph
 from facegate_convert._lower import lower
 from facegate_convert._measure import agreement, run_engine
-from facegate_convert._quantize import RANGES, measure_ranges, quantize_dynamic, quantize_static
+from facegate_convert._quantize import RANGES, equalize, measure_ranges, quantize_dynamic, quantize_static
 from facegate_convert.errors import CalibrationError, QuantizationError
 
 from . import tiny_onnx

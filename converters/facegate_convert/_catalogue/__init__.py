@@ -1,0 +1,1 @@
+"""Upstream models described by data, and how they are fetched."""

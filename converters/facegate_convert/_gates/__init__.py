@@ -1,0 +1,1 @@
+"""What a conversion must show before it is given out."""

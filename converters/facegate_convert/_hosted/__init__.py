@@ -1,0 +1,1 @@
+"""The hosted evaluation protocol, both ends of it."""

@@ -1,0 +1,1 @@
+"""Error rates of biometric comparisons, with what is known about them."""
