@@ -31,8 +31,8 @@ FORBIDDEN_ON_A_DEVICE = {
 }  # fmt: skip
 # What is loaded only where it is used: it costs more than everything else together.
 HEAVY = {
-    "PIL", "ai_edge_litert", "ai_edge_quantizer", "cffi", "cryptography", "flatbuffers", "jinja2", "matplotlib", "numpy",
-    "onnx", "onnxruntime", "rich", "starlette", "tflite_runtime", "torch", "urllib3", "uvicorn",
+    "PIL", "ai_edge_litert", "ai_edge_quantizer", "cffi", "cryptography", "flatbuffers", "jinja2", "matplotlib",
+    "numpy", "onnx", "onnxruntime", "rich", "starlette", "tflite_runtime", "torch", "urllib3", "uvicorn",
 }  # fmt: skip
 
 
