@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from facegate_edge._image import load_image
     from facegate_edge._keys import SigningKey, TrustStore, VerifyKey
     from facegate_edge._liveness import Liveness, LivenessScore
+    from facegate_edge._machine import MachineFacts, this_machine
     from facegate_edge._manifest import (
         DetectorHead,
         DetectorInfo,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     )
     from facegate_edge._pipeline import Pipeline
     from facegate_edge._quality import Quality, QualityGate
+    from facegate_edge._targets import Fit, Target, fits, target, targets
     from facegate_edge._timings import Timings
     from facegate_edge._values import Face, Frame, PixelFormat, Template
 
@@ -59,6 +61,7 @@ _MODULES = {
     "_image": ("load_image",),
     "_keys": ("SigningKey", "TrustStore", "VerifyKey"),
     "_liveness": ("Liveness", "LivenessScore"),
+    "_machine": ("MachineFacts", "this_machine"),
     "_manifest": (
         "DetectorHead",
         "DetectorInfo",
@@ -74,6 +77,7 @@ _MODULES = {
     ),
     "_pipeline": ("Pipeline",),
     "_quality": ("Quality", "QualityGate"),
+    "_targets": ("Fit", "Target", "fits", "target", "targets"),
     "_timings": ("Timings",),
     "_values": ("Face", "Frame", "PixelFormat", "Template"),
 }
@@ -95,12 +99,14 @@ __all__ = [
     "EngineChoice",
     "EngineFactory",
     "Face",
+    "Fit",
     "Frame",
     "Gallery",
     "InputInfo",
     "Liveness",
     "LivenessInfo",
     "LivenessScore",
+    "MachineFacts",
     "Manifest",
     "ModelInfo",
     "ModelProvenance",
@@ -112,6 +118,7 @@ __all__ = [
     "Quantization",
     "RecognizerInfo",
     "SigningKey",
+    "Target",
     "Template",
     "TensorInfo",
     "Timings",
@@ -121,9 +128,13 @@ __all__ = [
     "choose_engine",
     "compare",
     "doctor",
+    "fits",
     "load_image",
     "make_engine",
     "open_bundle",
+    "target",
+    "targets",
+    "this_machine",
 ]
 __all__ += errors.__all__
 

@@ -35,7 +35,9 @@ __all__ = [
     "MissingModelError",
     "ModelError",
     "ProhibitedModelError",
+    "TargetError",
     "TemplateSpaceError",
+    "UnknownTargetError",
     "UntrustedKeyError",
 ]
 
@@ -148,6 +150,16 @@ class ManifestError(BundleError):
 
 class ProhibitedModelError(ManifestError):
     """A model that infers gender, age, race, emotion or the like: Facegate neither converts nor runs it."""
+
+
+class TargetError(BundleError):
+    """A bundle was built for another kind of machine than this one."""
+
+    exit_code = 5
+
+
+class UnknownTargetError(FacegateError, ValueError):
+    """There is no device profile of that name."""
 
 
 class MissingModelError(BundleError):

@@ -1,0 +1,218 @@
+"""Device profiles: the kinds of machine that a bundle can be built for, and whether this machine is of that kind.
+
+The profiles are data, `targets.json`, with the source of each figure; docs/targets.md shows them. What is known of this
+machine comes from `_machine`. Neither loads anything heavy: `facegate doctor` and opening a gate ask both.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from facegate_edge._machine import MachineFacts, this_machine
+from facegate_edge.errors import TargetError, UnknownTargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["GENERIC", "Fit", "Target", "check_fit", "fits", "target", "targets"]
+
+GENERIC = "generic"
+_DATA = Path(__file__).with_name("targets.json")
+# Part of a board's memory is its firmware's and its GPU's: what Linux sees of "1 GB" can be 900 MB, of an Orin's "8 GB"
+# 7.4 GB. Less than this share of what the profile says is another board.
+_VISIBLE_MEMORY = 0.75
+
+Verdict = Literal["yes", "warn", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A kind of machine that a bundle can be built for.
+
+    Attributes:
+        name: what `--target` and a manifest call it.
+        title: for people.
+        machine: the architecture of the processes there: "x86_64", "aarch64", "armv7l"; "" for any.
+        core: the processor's cores, e.g. "Cortex-A72"; "" where they are not all alike.
+        features: what its processor has of neon, fp16, dotprod, avx2, ...: see `MachineFacts.features`.
+        boards: what its device tree is `compatible` with; empty if it is no particular board.
+        memory_mb: of the smallest board of the kind, in MiB; 0 if unknown.
+        cores: how many; 0 if unknown.
+        threads: how many a model should use there.
+        system: the operating system that it runs.
+        engines: the engines that run there, the better one first, each with the versions that do.
+        precisions: for each role the precisions to try, the best first.
+        gains: for each precision what it is expected to buy there against float32: "size", "time", or both.
+        refuses: of "machine", "features", "memory": what a machine must not lack. Lacking the rest is a warning.
+        notes: what else to know.
+        sources: where each of these comes from, by field.
+    """
+
+    name: str
+    title: str
+    machine: str
+    core: str
+    features: tuple[str, ...]
+    boards: tuple[str, ...]
+    memory_mb: int
+    cores: int
+    threads: int
+    system: str
+    engines: tuple[tuple[str, str], ...]
+    precisions: Mapping[str, tuple[str, ...]]
+    gains: Mapping[str, tuple[str, ...]]
+    refuses: tuple[str, ...]
+    notes: tuple[str, ...]
+    sources: Mapping[str, str]
+
+    @property
+    def float16_arithmetic(self) -> bool:
+        """Whether the cores can calculate in float16, not only store it."""
+        return "fp16" in self.features
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether a machine is of the kind that a bundle was built for.
+
+    Attributes:
+        verdict: "yes"; "warn", it runs, but not as it was measured; "refuse".
+        reasons: one sentence each, those that refuse first; empty if the verdict is "yes".
+        hint: what to do about it, "" if there is nothing to do.
+    """
+
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return "; ".join(self.reasons)
+
+
+@functools.cache
+def targets() -> Mapping[str, Target]:
+    """All profiles by name, in the order of targets.json; "generic" first."""
+    document = json.loads(_DATA.read_text(encoding="utf-8"))
+    return MappingProxyType({name: _target(name, fields) for name, fields in document["targets"].items()})
+
+
+def target(name: str) -> Target:
+    """The profile of a name.
+
+    Raises:
+        UnknownTargetError: there is none; the hint lists them.
+    """
+    found = targets().get(name)
+    if found is None:
+        raise UnknownTargetError(
+            f"there is no target {name[:64]!r}", hint=f"the targets are {', '.join(targets())}; see docs/targets.md"
+        )
+    return found
+
+
+def fits(wanted: Target, facts: MachineFacts | None = None) -> Fit:
+    """Whether a machine is of the kind that a profile describes.
+
+    Args:
+        wanted: the profile.
+        facts: the machine; None looks at this one.
+    """
+    if not wanted.machine:
+        return Fit("yes")
+    facts = this_machine() if facts is None else facts
+    if wanted.machine != facts.machine:
+        return _foreign(wanted, facts)
+    found = [(kind, reason) for kind, reason in _differences(wanted, facts) if reason]
+    if not found:
+        return Fit("yes")
+    # Stable: those that refuse first.
+    found.sort(key=lambda entry: entry[0] not in wanted.refuses)
+    refused = found[0][0] in wanted.refuses
+    hint = f"build a bundle for this machine: --target {facts.target or f'generic-{_short(facts.machine)}'}"
+    return Fit("refuse" if refused else "warn", tuple(reason for _, reason in found), hint)
+
+
+def check_fit(name: str, facts: MachineFacts | None = None) -> Fit:
+    """Whether a bundle that was built for the target of this name runs on a machine.
+
+    A target that this version does not know is a warning: profiles come with new versions, and the models themselves
+    are the same everywhere.
+
+    Raises:
+        TargetError: it does not.
+    """
+    wanted = targets().get(name)
+    if wanted is None:
+        return Fit(
+            "warn",
+            (f"the bundle was built for {name!r}, which this version of facegate does not know",),
+            "update facegate, or build the bundle again with --target",
+        )
+    fit = fits(wanted, facts)
+    if fit.verdict == "refuse":
+        raise TargetError(f"the bundle was built for {wanted.title}: {fit}", hint=fit.hint)
+    return fit
+
+
+def _short(machine: str) -> str:
+    return "armv7" if machine == "armv7l" else machine
+
+
+def _foreign(wanted: Target, facts: MachineFacts) -> Fit:
+    """Another architecture."""
+    here = facts.machine or "unknown"
+    reason = f"{wanted.title} is {wanted.machine}, this system is {here}"
+    verdict: Verdict = "refuse" if "machine" in wanted.refuses else "warn"
+    if facts.kernel_machine == wanted.machine:
+        hint = (
+            f"the processor is {wanted.machine}, but this Python is a {here} one: install the 64-bit system, or build "
+            f"the bundle with --target generic-{_short(here)}"
+        )
+    else:
+        known = f"--target generic-{_short(here)}" if f"generic-{_short(here)}" in targets() else "--target generic"
+        known = "--target x86_64" if here == "x86_64" else known
+        hint = f"build a bundle for this machine: {known}"
+    return Fit(verdict, (reason,), hint)
+
+
+def _differences(wanted: Target, facts: MachineFacts) -> tuple[tuple[str, str], ...]:
+    """What of the profile this machine, of the same architecture, does not have: kind and sentence, "" if it has."""
+    missing = [feature for feature in wanted.features if feature not in facts.features]
+    lacks = f"the processor lacks {' and '.join(missing)}" if missing else ""
+    board = ""
+    if wanted.boards and facts.target != wanted.name:
+        here = facts.board or "not known as one"
+        board = f"its figures are those of a {wanted.title}, and this is {here}"
+    memory = ""
+    if facts.memory_mb and facts.memory_mb < wanted.memory_mb * _VISIBLE_MEMORY:
+        memory = f"it was built for {wanted.memory_mb} MB of memory, and there are {facts.memory_mb}"
+    return (("features", lacks), ("memory", memory), ("board", board))
+
+
+def _target(name: str, fields: dict[str, Any]) -> Target:
+    def table(key: str) -> Mapping[str, tuple[str, ...]]:
+        return MappingProxyType({k: tuple(v) for k, v in fields[key].items()})
+
+    return Target(
+        name=name,
+        title=fields["title"],
+        machine=fields["machine"],
+        core=fields["core"],
+        features=tuple(fields["features"]),
+        boards=tuple(fields["boards"]),
+        memory_mb=fields["memory_mb"],
+        cores=fields["cores"],
+        threads=fields["threads"],
+        system=fields["system"],
+        engines=tuple((engine, versions) for engine, versions in fields["engines"].items()),
+        precisions=table("precisions"),
+        gains=table("gains"),
+        refuses=tuple(fields["refuses"]),
+        notes=tuple(fields["notes"]),
+        sources=MappingProxyType(fields["sources"]),
+    )
