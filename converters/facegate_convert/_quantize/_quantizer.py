@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-PRECISIONS = ("float32", "int8", "dynamic")
 MIN_CALIBRATION_INPUTS = 16
+_FLOAT_CASTING = "float_casting"  # the quantizer's name for weights of fewer bits that stay floating point
 
 # Ways to make one range of the ranges that the inputs gave. Neither is better for every network: the mean ignores the
 # odd photograph, which the heavy tails of PReLU nets need; the extremes clip nothing, which others need.
@@ -118,20 +119,26 @@ def measure_ranges(
     )
 
 
-def quantize_static(model: bytes, ranges: Ranges, how: str = "mean") -> bytes:
+def quantize_static(model: bytes, ranges: Ranges, how: str = "mean", *, float_layers: Sequence[str] = ()) -> bytes:
     """An int8 model: weights per channel, activations per tensor, input and outputs int8 with scales of their own.
 
     Args:
         model: the float32 flatbuffer, without PRELU, which the quantizer would leave float.
         ranges: of its activations, by `measure_ranges`.
         how: one of RANGES.
+        float_layers: names of operators (their first output's tensor) that stay float32.
 
     Raises:
         QuantizationError: the quantizer failed.
     """
-    from ai_edge_quantizer import recipe  # noqa: PLC0415 - half a second, only where it is used
+    from ai_edge_quantizer import qtyping, recipe_manager  # noqa: PLC0415 - half a second, only where it is used
 
-    return _run(model, recipe.static_wi8_ai8(), ranges.combine(how))
+    every = qtyping.TFLOperationName.ALL_SUPPORTED
+    recipes = recipe_manager.RecipeManager()
+    recipes.add_static_config(regex=".*", operation_name=every, activation_num_bits=8, weight_num_bits=8)
+    for name in float_layers:
+        recipes.add_quantization_config(f"^{re.escape(name)};", every, algorithm_key="no_quantize")
+    return _run(model, recipes.get_quantization_recipe(), ranges.combine(how))
 
 
 def quantize_dynamic(model: bytes) -> bytes:
@@ -147,6 +154,21 @@ def quantize_dynamic(model: bytes) -> bytes:
     recipes = recipe_manager.RecipeManager()
     for kind in (qtyping.TFLOperationName.CONV_2D, qtyping.TFLOperationName.FULLY_CONNECTED):
         recipes.add_dynamic_config(regex=".*", operation_name=kind, num_bits=8)
+    return _run(model, recipes.get_quantization_recipe(), None)
+
+
+def quantize_float16(model: bytes) -> bytes:
+    """A model with float16 weights; XNNPACK unpacks them when it loads the model, and computes in float32.
+
+    Raises:
+        QuantizationError: the quantizer failed.
+    """
+    from ai_edge_quantizer import qtyping, recipe_manager  # noqa: PLC0415
+
+    recipes = recipe_manager.RecipeManager()
+    names = qtyping.TFLOperationName
+    for kind in (names.CONV_2D, names.DEPTHWISE_CONV_2D, names.FULLY_CONNECTED, names.CONV_2D_TRANSPOSE):
+        recipes.add_weight_only_config(regex=".*", operation_name=kind, num_bits=16, algorithm_key=_FLOAT_CASTING)
     return _run(model, recipes.get_quantization_recipe(), None)
 
 
