@@ -6,11 +6,15 @@ from facegate_edge import errors as edge_errors
 from facegate_edge.errors import FacegateError
 
 __all__ = [
+    "AttributesError",
     "BuildError",
+    "CacheError",
     "CalibrationError",
     "ConvertError",
+    "DatasetChangedError",
     "DatasetError",
     "DynamicShapeError",
+    "EvaluationError",
     "ExternalDataError",
     "InputSizeError",
     "InvalidGraphError",
@@ -21,10 +25,12 @@ __all__ = [
     "ParityError",
     "ProhibitedModelError",
     "QuantizationError",
+    "ResultError",
     "TruncatedModelError",
     "UnknownFamilyError",
     "UnsupportedOperatorError",
     "UnsupportedOpsetError",
+    "WorkerError",
 ]
 
 
@@ -119,3 +125,31 @@ class OutputFileError(ConvertError, OSError):
 
 class BuildError(ConvertError, ValueError):
     """Models and figures that do not make a bundle."""
+
+
+class AttributesError(DatasetError):
+    """A file that states groups of people cannot be used: unreadable, contradictory, or about others."""
+
+
+class DatasetChangedError(DatasetError):
+    """Photographs are not those that a manifest names: changed, missing or new."""
+
+
+class CacheError(ConvertError, OSError):
+    """Templates cannot be kept: no space, no permission, or another run writes them right now."""
+
+    exit_code = 5
+
+
+class EvaluationError(ConvertError, ValueError):
+    """What is to be evaluated, or how, makes no sense: nothing to compare, a check that names no figure."""
+
+
+class ResultError(ConvertError, ValueError):
+    """An evaluation's result cannot be read, or is not of what it is used for."""
+
+
+class WorkerError(ConvertError, RuntimeError):
+    """The processes that make templates cannot be started, or end again and again."""
+
+    exit_code = 5
