@@ -13,6 +13,7 @@ from facegate_edge._embedder import Embedder
 from facegate_edge._engine import choose_engine
 from facegate_edge._liveness import Liveness
 from facegate_edge._quality import QualityMeter
+from facegate_edge._targets import check_fit
 from facegate_edge._values import Face, Frame
 from facegate_edge.errors import EngineError, KernelError, ModelError
 
@@ -49,15 +50,18 @@ class Pipeline:
         engine: "litert" or "tflite" to force one; None chooses (see `choose_engine`).
         score_threshold: the detector's, 0..1; the manifest's if None.
         timings: records where the time goes; None records nothing.
+        any_machine: also run a bundle that was built for another kind of machine: for who builds and measures it.
 
     Attributes:
         manifest: of the bundle.
+        fit: how this machine fits what the bundle was built for; if "warn", it runs, but not as it was measured.
         engine: the engine that was chosen, "litert" or "tflite".
         space: id of the template space.
         template_length: D.
         has_liveness: whether the bundle has a liveness model.
 
     Raises:
+        TargetError: the bundle was built for another kind of machine.
         ModelError: a model is missing, is not what the manifest says, or the models do not fit together.
         EngineUnavailableError: no engine can be used here.
         EngineError: the engine refuses a model.
@@ -71,8 +75,10 @@ class Pipeline:
         engine: str | None = None,
         score_threshold: float | None = None,
         timings: Timings | None = None,
+        any_machine: bool = False,
     ) -> None:
         self.manifest = bundle.manifest
+        self.fit = check_fit(self.manifest.target, any_machine=any_machine)
         self.timings = timings
         choice = choose_engine(engine)
         self.engine = choice.name

@@ -137,11 +137,16 @@ def fits(wanted: Target, facts: MachineFacts | None = None) -> Fit:
     return Fit("refuse" if refused else "warn", tuple(reason for _, reason in found), hint)
 
 
-def check_fit(name: str, facts: MachineFacts | None = None) -> Fit:
+def check_fit(name: str, facts: MachineFacts | None = None, *, any_machine: bool = False) -> Fit:
     """Whether a bundle that was built for the target of this name runs on a machine.
 
     A target that this version does not know is a warning: profiles come with new versions, and the models themselves
     are the same everywhere.
+
+    Args:
+        name: a manifest's `target`.
+        facts: the machine; None looks at this one.
+        any_machine: give a verdict of "refuse" instead of raising it.
 
     Raises:
         TargetError: it does not.
@@ -154,7 +159,7 @@ def check_fit(name: str, facts: MachineFacts | None = None) -> Fit:
             "update facegate, or build the bundle again with --target",
         )
     fit = fits(wanted, facts)
-    if fit.verdict == "refuse":
+    if fit.verdict == "refuse" and not any_machine:
         raise TargetError(f"the bundle was built for {wanted.title}: {fit}", hint=fit.hint)
     return fit
 
