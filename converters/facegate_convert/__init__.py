@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from facegate_convert._convert import Conversion, Options, convert
     from facegate_convert._families import Match, recognize
     from facegate_convert._graph import Graph, Node, Value, load_graph
+    from facegate_convert._hosted._client import FeatureClient
+    from facegate_convert._hosted._crop import crop_face, encode_png
     from facegate_convert._lower import LoweredModel, lower
     from facegate_convert._operating_point import Similarities, compare, operating_points
     from facegate_convert._pipeline import embedder
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparisons",
     "Conversion",
+    "FeatureClient",
     "Graph",
     "LoweredModel",
     "Match",
@@ -31,7 +34,9 @@ __all__ = [
     "build",
     "compare",
     "convert",
+    "crop_face",
     "embedder",
+    "encode_png",
     "load_graph",
     "load_models",
     "lower",
@@ -52,6 +57,8 @@ _MODULES = {
     "_convert": ("Conversion", "Options", "convert"),
     "_families": ("Match", "recognize"),
     "_graph": ("Graph", "Node", "Value", "load_graph"),
+    "_hosted._client": ("FeatureClient",),
+    "_hosted._crop": ("crop_face", "encode_png"),
     "_lower": ("LoweredModel", "lower"),
     "_operating_point": ("Similarities", "compare", "operating_points"),
     "_pipeline": ("embedder",),

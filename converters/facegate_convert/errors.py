@@ -11,11 +11,17 @@ __all__ = [
     "CacheError",
     "CalibrationError",
     "ConvertError",
+    "CropError",
     "DatasetChangedError",
     "DatasetError",
     "DynamicShapeError",
+    "EndpointError",
+    "EndpointRefusedError",
+    "EndpointSetupError",
+    "EndpointTrustError",
     "EvaluationError",
     "ExternalDataError",
+    "FeatureError",
     "InputSizeError",
     "InvalidGraphError",
     "MeasureError",
@@ -26,6 +32,7 @@ __all__ = [
     "ProhibitedModelError",
     "QuantizationError",
     "ResultError",
+    "ServeError",
     "TruncatedModelError",
     "UnknownFamilyError",
     "UnsupportedOperatorError",
@@ -151,5 +158,41 @@ class ResultError(ConvertError, ValueError):
 
 class WorkerError(ConvertError, RuntimeError):
     """The processes that make templates cannot be started, or end again and again."""
+
+    exit_code = 5
+
+
+class CropError(ConvertError, ValueError):
+    """A face crop is not what the hosted protocol sends: no PNG, damaged, too large, or no face's box."""
+
+
+class EndpointSetupError(ConvertError, ValueError):
+    """A hosted endpoint cannot be used as it was named: its address, token, certificate or accounts."""
+
+
+class EndpointError(ConvertError, ConnectionError):
+    """A hosted endpoint gave no answer; going on later may help."""
+
+    exit_code = 5
+
+
+class EndpointRefusedError(EndpointError):
+    """A hosted endpoint refused a request, and would refuse it again."""
+
+    exit_code = 3
+
+
+class EndpointTrustError(EndpointError):
+    """It cannot be proven that a hosted endpoint is the one that was named."""
+
+    exit_code = 4
+
+
+class FeatureError(ConvertError, ValueError):
+    """A hosted endpoint's answer is not what the protocol says."""
+
+
+class ServeError(ConvertError, OSError):
+    """The server of the hosted protocol cannot be started: its address is taken, or not this machine's."""
 
     exit_code = 5

@@ -1,1 +1,1 @@
-"""The hosted evaluation protocol, both ends of it."""
+"""The hosted evaluation protocol: face crops in, features out, as a client and as a server of the build host."""
