@@ -51,8 +51,11 @@ class Engine(Protocol):
 class EngineFactory(Protocol):
     """Makes engines from model bytes that were verified before."""
 
-    def __call__(self, model: Any, *, threads: int = 1) -> Engine:
-        """Compile `model` (a buffer that outlives the engine: it may be run in place). Raises EngineError."""
+    def __call__(self, model: Any, *, threads: int = 1, float16: bool = False) -> Engine:
+        """Compile `model` (a buffer that outlives the engine: it may be run in place). Raises EngineError.
+
+        `float16` asks for float16 arithmetic; an engine that cannot be asked calculates in float32.
+        """
 
 
 ENGINES = ("litert", "tflite")
@@ -115,16 +118,17 @@ def _choose(name: str, why: str) -> EngineChoice:
     raise EngineUnavailableError(f"there is no engine {name!r}", hint=f"the engines are {' and '.join(ENGINES)}")
 
 
-def make_engine(model: Any, *, threads: int = 1, engine: str | None = None) -> Engine:
+def make_engine(model: Any, *, threads: int = 1, engine: str | None = None, float16: bool = False) -> Engine:
     """Compile a model with the engine of this machine (see `choose_engine`).
 
     Args:
         model: the TFLite flatbuffer, any buffer, verified before; it must not change while the engine lives.
         threads: number of CPU threads, at least 1.
         engine: "litert", "tflite" or None to choose.
+        float16: ask for float16 arithmetic, which only pays where the processor has it (`MachineFacts.features`).
 
     Raises:
         EngineUnavailableError: no engine can be used.
         EngineError: the engine refuses the model.
     """
-    return choose_engine(engine).factory(model, threads=threads)
+    return choose_engine(engine).factory(model, threads=threads, float16=float16)

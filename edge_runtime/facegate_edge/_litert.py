@@ -1,89 +1,31 @@
-"""LiteRT through its C API: ABI-mode cffi on the `libLiteRt.so` that the ai-edge-litert wheel carries.
-
-The package itself is never imported (that would drag in protobuf and more); the shared library alone runs models, and
-its C API is the same on x86_64 and aarch64. The declarations below are those of LiteRT 2.1.6 to 2.3; before 2.1.6 the
-functions that make a model had no environment argument, so older libraries are refused, not tried.
-"""
+"""LiteRT through its C API, behind the `Engine` protocol. The library is found and loaded by `_litert_library`."""
 
 from __future__ import annotations
 
 import functools
 import os
+import threading
 import weakref
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from facegate_edge._litert_library import DISTRIBUTION, find_library, load
+from facegate_edge._machine import glibc_version
 from facegate_edge._manifest import Quantization, TensorInfo
-from facegate_edge.errors import EngineError, EngineUnavailableError
+from facegate_edge.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     import numpy as np
     import numpy.typing as npt
     from typing_extensions import Self
 
-DISTRIBUTION = "ai-edge-litert"
-OLDEST = (2, 1, 6)
-TOO_NEW = (2, 4)
+    from facegate_edge._litert_library import LiteRt
 
-_CDEF = """
-typedef struct LiteRtEnvironmentT* LiteRtEnvironment;
-typedef struct LiteRtModelT* LiteRtModel;
-typedef struct LiteRtSignatureT* LiteRtSignature;
-typedef struct LiteRtTensorT* LiteRtTensor;
-typedef struct LiteRtOptionsT* LiteRtOptions;
-typedef struct LiteRtOpaqueOptionsT* LiteRtOpaqueOptions;
-typedef struct LiteRtCompiledModelT* LiteRtCompiledModel;
-typedef struct LiteRtTensorBufferT* LiteRtTensorBuffer;
-typedef struct LiteRtTensorBufferRequirementsT* LiteRtTensorBufferRequirements;
-
-typedef struct { int type; union { bool b; int64_t i; double r; const void* p; } value; } LiteRtAny;
-typedef struct { int tag; LiteRtAny value; } LiteRtEnvOption;
-typedef struct { unsigned rank : 7, has_strides : 1; int32_t dimensions[8]; uint32_t strides[8]; } LiteRtLayout;
-typedef struct { int element_type; LiteRtLayout layout; } LiteRtRankedTensorType;
-typedef struct { float scale; int64_t zero_point; } LiteRtQuantizationPerTensor;
-
-int LiteRtCreateEnvironment(int, const LiteRtEnvOption*, LiteRtEnvironment*);
-void LiteRtDestroyEnvironment(LiteRtEnvironment);
-int LiteRtCreateModelFromBuffer(LiteRtEnvironment, const void*, size_t, LiteRtModel*);
-void LiteRtDestroyModel(LiteRtModel);
-int LiteRtGetModelSignature(LiteRtModel, size_t, LiteRtSignature*);
-int LiteRtGetNumSignatureInputs(LiteRtSignature, size_t*);
-int LiteRtGetNumSignatureOutputs(LiteRtSignature, size_t*);
-int LiteRtGetSignatureInputName(LiteRtSignature, size_t, const char**);
-int LiteRtGetSignatureOutputName(LiteRtSignature, size_t, const char**);
-int LiteRtGetSignatureInputTensorByIndex(LiteRtSignature, size_t, LiteRtTensor*);
-int LiteRtGetSignatureOutputTensorByIndex(LiteRtSignature, size_t, LiteRtTensor*);
-int LiteRtGetRankedTensorType(LiteRtTensor, LiteRtRankedTensorType*);
-int LiteRtGetQuantizationTypeId(LiteRtTensor, int*);
-int LiteRtGetPerTensorQuantization(LiteRtTensor, LiteRtQuantizationPerTensor*);
-int LiteRtCreateOptions(LiteRtOptions*);
-void LiteRtDestroyOptions(LiteRtOptions);
-int LiteRtSetOptionsHardwareAccelerators(LiteRtOptions, int);
-int LiteRtCreateOpaqueOptions(const char*, void*, void (*)(void*), LiteRtOpaqueOptions*);
-void LiteRtDestroyOpaqueOptions(LiteRtOpaqueOptions);
-int LiteRtAddOpaqueOptions(LiteRtOptions, LiteRtOpaqueOptions);
-int LiteRtCreateCompiledModel(LiteRtEnvironment, LiteRtModel, LiteRtOptions, LiteRtCompiledModel*);
-void LiteRtDestroyCompiledModel(LiteRtCompiledModel);
-int LiteRtGetCompiledModelInputBufferRequirements(LiteRtCompiledModel, size_t, size_t,
-                                                  LiteRtTensorBufferRequirements*);
-int LiteRtGetCompiledModelOutputBufferRequirements(LiteRtCompiledModel, size_t, size_t,
-                                                   LiteRtTensorBufferRequirements*);
-int LiteRtGetTensorBufferRequirementsBufferSize(LiteRtTensorBufferRequirements, size_t*);
-int LiteRtCreateTensorBufferFromHostMemory(const LiteRtRankedTensorType*, void*, size_t, void (*)(void*),
-                                           LiteRtTensorBuffer*);
-void LiteRtDestroyTensorBuffer(LiteRtTensorBuffer);
-int LiteRtRunCompiledModel(LiteRtCompiledModel, size_t, size_t, LiteRtTensorBuffer*, size_t, LiteRtTensorBuffer*);
-"""
-
-_LIBC_CDEF = """
-void* malloc(size_t);
-void free(void*);
-"""
+__all__ = ["DISTRIBUTION", "LiteRtEngine", "aligned_array", "find_library", "load"]
 
 # litert/c/litert_common.h
 _STATUS = {
@@ -120,87 +62,10 @@ _ALIGNMENT = 64
 _SLACK = 128
 # A flatbuffer aligns its tensors to 16 bytes within itself, so it must start on such a boundary to be run in place.
 _MODEL_ALIGNMENT = 16
-
-
-class LiteRt(NamedTuple):
-    """The loaded library and what it came from."""
-
-    ffi: Any
-    lib: Any
-    libc: Any
-    path: Path
-    version: str
-
-
-def _version_tuple(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version: "2.3.0rc1" -> (2, 3, 0)."""
-    numbers = []
-    for part in version.split(".")[:3]:
-        digits = part[: len(part) - len(part.lstrip("0123456789"))]
-        if not digits:
-            break
-        numbers.append(int(digits))
-    return tuple(numbers)
-
-
-def find_library() -> tuple[Path, str]:
-    """Where the library is and its version, without loading it or importing its package.
-
-    Raises:
-        EngineUnavailableError: the package is not installed, has no library, or is of a version that is not supported.
-    """
-    from importlib import metadata, util  # noqa: PLC0415 - costs 10 ms, needed once
-
-    wanted = "install ai-edge-litert>=2.1.6,<2.4 (wheels exist for Linux on x86_64 and aarch64)"
-    spec = util.find_spec("ai_edge_litert")
-    if spec is None or spec.origin is None:
-        raise EngineUnavailableError("LiteRT is not installed", hint=wanted)
-    path = Path(spec.origin).with_name("libLiteRt.so")
-    try:
-        version = metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        raise EngineUnavailableError("LiteRT is there but says no version", hint=wanted) from None
-    if not OLDEST <= _version_tuple(version) < TOO_NEW:
-        raise EngineUnavailableError(f"LiteRT {version} has another C interface than the one that is used", hint=wanted)
-    if not path.is_file():
-        raise EngineUnavailableError(f"ai-edge-litert {version} carries no libLiteRt.so", hint=wanted)
-    return path, version
-
-
-def _explain_load_failure(text: str) -> EngineUnavailableError:
-    """What the loader says, as something that a person can act on."""
-    if "GLIBC_" in text or "GLIBCXX_" in text:
-        return EngineUnavailableError(
-            "this system's C or C++ library is too old for LiteRT",
-            hint="LiteRT needs GLIBC_2.34 and GLIBCXX_3.4.30: Raspberry Pi OS 12, Debian 12, Ubuntu 22.04, JetPack 6 "
-            "or newer; on an older system install tflite-runtime 2.14.0 with numpy<2",
-        )
-    if "wrong ELF class" in text or "invalid ELF header" in text:
-        return EngineUnavailableError(
-            "the installed LiteRT is for another processor", hint="reinstall ai-edge-litert on this very machine"
-        )
-    return EngineUnavailableError("LiteRT's library cannot be loaded", hint=f"the loader says: {text}")
-
-
-@functools.cache
-def load() -> LiteRt:
-    """Load the library, once a process.
-
-    Raises:
-        EngineUnavailableError: see `find_library`; or the loader refused (glibc or libstdc++ too old).
-    """
-    path, version = find_library()
-    from cffi import FFI  # type: ignore[import-untyped]  # noqa: PLC0415 - costs 20 ms, needed once
-
-    ffi = FFI()
-    ffi.cdef(_CDEF)
-    ffi.cdef(_LIBC_CDEF)
-    try:
-        # NODELETE: some versions crash when they are unloaded, which cffi would do while the interpreter exits.
-        lib = ffi.dlopen(str(path), os.RTLD_NOW | os.RTLD_LOCAL | os.RTLD_NODELETE)
-    except OSError as e:
-        raise _explain_load_failure(str(e)) from None
-    return LiteRt(ffi, lib, ffi.dlopen(None), path, version)
+# tflite/delegates/xnnpack/xnnpack_delegate.h: QS8, QU8, FORCE_FP16, DYNAMIC_FULLY_CONNECTED. Giving any replaces the
+# default ones; the others of these say nothing any more, and are complained about.
+_FLOAT16_FLAGS = 0x1 | 0x2 | 0x4 | 0x8
+_DELEGATE_LINE = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
 
 
 def _check(status: int, doing: str, *, hint: str = "") -> None:
@@ -237,6 +102,9 @@ class LiteRtEngine:
         model: the TFLite flatbuffer, any buffer. It is run in place if it starts on a 16-byte boundary (a bundle's
             members do), and it is held until `close()`.
         threads: number of CPU threads, at least 1.
+        float16: calculate in float16 where the model has floats. XNNPACK refuses it nowhere: on an ARM core that has
+            no such arithmetic only the weights are rounded; x86 converts to and fro, slower than float32. So ask for
+            it only where the machine has the feature "fp16" (docs/targets.md has the figures).
 
     Raises:
         EngineUnavailableError: LiteRT cannot be used on this machine.
@@ -245,12 +113,12 @@ class LiteRtEngine:
 
     name = "litert"
 
-    def __init__(self, model: Any, *, threads: int = 1) -> None:
+    def __init__(self, model: Any, *, threads: int = 1, float16: bool = False) -> None:
         if threads < 1:
             raise EngineError(f"{threads} threads cannot run a model", hint="threads is a number of at least 1")
         self._rt = load()
         with ExitStack() as stack:
-            compiled = self._compile(stack, model, threads)
+            compiled = self._compile(stack, model, threads, float16=float16)
             self._allocate(stack, compiled)
             # LiteRT compiles a model with an unknown operator without a word: only a run shows it.
             self.run()
@@ -258,7 +126,7 @@ class LiteRtEngine:
         # Frees in the reverse order of creation: on close(), when the engine is collected, or at exit.
         self._release = weakref.finalize(self, owned.close)
 
-    def _compile(self, stack: ExitStack, model: Any, threads: int) -> Any:
+    def _compile(self, stack: ExitStack, model: Any, threads: int, *, float16: bool) -> Any:
         ffi, lib = self._rt.ffi, self._rt.lib
         data = _in_place(ffi, model)
         stack.callback(ffi.release, data)
@@ -288,24 +156,28 @@ class LiteRtEngine:
         options = handle[0]
         stack.callback(lib.LiteRtDestroyOptions, options)
         _check(lib.LiteRtSetOptionsHardwareAccelerators(options, _CPU), "choosing the CPU")
-        self._set_threads(options, threads)
+        self._set_xnnpack(options, threads, float16=float16)
 
         handle = ffi.new("LiteRtCompiledModel*")
+        with _quiet(self._rt):
+            status = lib.LiteRtCreateCompiledModel(environment, loaded, options, handle)
         _check(
-            lib.LiteRtCreateCompiledModel(environment, loaded, options, handle),
+            status,
             "compiling the model",
             hint="the model may use an operator that LiteRT does not have, or a damaged graph; convert it again",
         )
         stack.callback(lib.LiteRtDestroyCompiledModel, handle[0])
         return handle[0]
 
-    def _set_threads(self, options: Any, threads: int) -> None:
-        """LiteRT exports no setter: the XNNPACK delegate reads its options as TOML from an opaque string.
+    def _set_xnnpack(self, options: Any, threads: int, *, float16: bool) -> None:
+        """LiteRT exports no setters: the XNNPACK delegate reads its options as TOML from an opaque string.
 
+        The keys are those of litert/runtime/litert_cpu_options.cc; one that it does not know is passed over in silence.
         The string is LiteRT's from then on, so it comes from malloc and is freed by free.
         """
         ffi, lib, libc = self._rt.ffi, self._rt.lib, self._rt.libc
-        text = f"num_threads = {threads}\n\0".encode()
+        flags = f"flags = {_FLOAT16_FLAGS}\n" if float16 else ""
+        text = f"num_threads = {threads}\n{flags}\0".encode()
         payload = libc.malloc(len(text))
         if payload == ffi.NULL:
             raise MemoryError
@@ -314,11 +186,11 @@ class LiteRtEngine:
         status = lib.LiteRtCreateOpaqueOptions(b"xnnpack", payload, ffi.addressof(libc, "free"), handle)
         if status:
             libc.free(payload)
-        _check(status, "setting the number of threads")
+        _check(status, "setting the options of XNNPACK")
         status = lib.LiteRtAddOpaqueOptions(options, handle[0])
         if status:
             lib.LiteRtDestroyOpaqueOptions(handle[0])
-        _check(status, "setting the number of threads")
+        _check(status, "setting the options of XNNPACK")
 
     def _tensors(self, model: Any) -> None:
         """Read the first signature: names, shapes, types and quantisation of inputs and outputs."""
@@ -456,3 +328,37 @@ def _in_place(ffi: Any, model: Any) -> Any:
     ffi.memmove(ffi.from_buffer(copy), data, len(data))
     ffi.release(data)
     return ffi.from_buffer(copy)
+
+
+_greeting = threading.Lock()
+_greeted = False
+
+
+@contextmanager
+def _quiet(rt: LiteRt) -> Iterator[None]:
+    """Keep back the line with which TensorFlow Lite greets its first delegate; pass on whatever else is said.
+
+    It is printed once a process, whatever severity is asked for, so a command's stderr would begin with it. While the
+    first model is compiled, C's `stderr` is a stream in memory: Python's, and descriptor 2, stay what they are.
+    """
+    global _greeted
+    with _greeting:
+        first, _greeted = not _greeted, True
+    stream = None
+    if first and glibc_version() is not None:  # elsewhere `stderr` may be read-only
+        text, size = rt.ffi.new("char**"), rt.ffi.new("size_t*")
+        stream = rt.libc.open_memstream(text, size) or None
+    if stream is None:
+        yield
+        return
+    usual, rt.libc.stderr = rt.libc.stderr, stream
+    try:
+        yield
+    finally:
+        rt.libc.stderr = usual
+        # The stream stays open, a few hundred bytes: another thread may have fetched it a moment ago.
+        rt.libc.fflush(stream)
+        said = rt.ffi.buffer(text[0], size[0])[:].replace(_DELEGATE_LINE, b"")
+        if said:
+            with suppress(OSError):
+                os.write(2, said)

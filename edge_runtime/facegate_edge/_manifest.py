@@ -18,6 +18,7 @@ FAMILIES = {
     "liveness": ("minifasnet",),
 }
 PRECISIONS = ("float32", "float16", "int8", "dynamic", "mixed")
+ARITHMETICS = ("float32", "float16")
 DTYPES = ("float32", "int8", "uint8")
 COLORS = ("RGB", "BGR")
 
@@ -153,7 +154,11 @@ class ModelProvenance:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """One model of a bundle. Exactly one of `detector`, `recognizer`, `liveness` is set: the one of its role."""
+    """One model of a bundle. Exactly one of `detector`, `recognizer`, `liveness` is set: the one of its role.
+
+    `arithmetic` is what the floats of the model are calculated in: "float16" only if it was measured so, and then only
+    on processors that have it; elsewhere float32 takes its place. Written only where it is not "float32".
+    """
 
     role: str
     family: str
@@ -167,6 +172,7 @@ class ModelInfo:
     detector: DetectorInfo | None = None
     recognizer: RecognizerInfo | None = None
     liveness: LivenessInfo | None = None
+    arithmetic: str = field(default="float32", metadata=OMITTED)
 
 
 @dataclass(frozen=True, slots=True)

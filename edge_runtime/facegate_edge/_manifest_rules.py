@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from facegate_edge import _archive
-from facegate_edge._manifest import COLORS, DTYPES, FAMILIES, FORMAT_VERSION, PRECISIONS, ROLES
+from facegate_edge._manifest import ARITHMETICS, COLORS, DTYPES, FAMILIES, FORMAT_VERSION, PRECISIONS, ROLES
 from facegate_edge.errors import ManifestError, ProhibitedModelError
 
 if TYPE_CHECKING:
@@ -118,6 +118,11 @@ def check_manifest(manifest: Manifest) -> None:
 def _check_model(model: ModelInfo, path: str) -> None:
     _one_of(model.role, ROLES, f"{path}.role")
     _one_of(model.family, FAMILIES[model.role], f"{path}.family")
+    _one_of(model.arithmetic, ARITHMETICS, f"{path}.arithmetic")
+    if model.arithmetic == "float16":
+        _require(
+            model.precision == "float16", f"{path}.arithmetic", "only a float16 model can be calculated in float16"
+        )
     _one_of(model.precision, PRECISIONS, f"{path}.precision")
     named = model.file.startswith("models/") and _archive.MEMBER_NAME.fullmatch(model.file) is not None
     _require(named, f"{path}.file", "this must be models/NAME.tflite in lower-case letters, digits, dots and dashes")

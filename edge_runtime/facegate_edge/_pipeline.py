@@ -12,6 +12,7 @@ from facegate_edge._detector import Detector
 from facegate_edge._embedder import Embedder
 from facegate_edge._engine import choose_engine
 from facegate_edge._liveness import Liveness
+from facegate_edge._machine import this_machine
 from facegate_edge._quality import QualityMeter
 from facegate_edge._targets import check_fit
 from facegate_edge._values import Face, Frame
@@ -88,7 +89,9 @@ class Pipeline:
         with ExitStack() as stack:
 
             def compiled(role: str) -> Engine:
-                made = choice.factory(bundle.model_bytes(role), threads=threads)
+                # Only asked for if it is wanted: not every maker of engines knows of it.
+                half = {"float16": True} if self._float16(role) else {}
+                made = choice.factory(bundle.model_bytes(role), threads=threads, **half)
                 stack.callback(made.close)
                 stack.callback(_wipe, made)
                 return made
@@ -112,6 +115,11 @@ class Pipeline:
         # The face whose pixels stand in the recogniser's input: measuring and then embedding it warps once.
         self._aligned: tuple[Frame, Face] | None = None
         self._closed = False
+
+    def _float16(self, role: str) -> bool:
+        """Whether a model is calculated in float16: it was measured so, and this machine can."""
+        info = self.manifest.model(role)
+        return info is not None and info.arithmetic == "float16" and "fp16" in this_machine().features
 
     def _info(self, role: str) -> ModelInfo:
         info = self.manifest.model(role)

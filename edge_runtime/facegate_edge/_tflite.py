@@ -76,7 +76,7 @@ class TfliteEngine:
 
     name = "tflite"
 
-    def __init__(self, model: Any, *, threads: int = 1) -> None:
+    def __init__(self, model: Any, *, threads: int = 1, float16: bool = False) -> None:  # noqa: ARG002 - cannot be asked
         if threads < 1:
             raise EngineError(f"{threads} threads cannot run a model", hint="threads is a number of at least 1")
         interpreter_class = load()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from facegate_edge import _litert
+from facegate_edge import _litert_library as _litert
 from facegate_edge.errors import EngineUnavailableError
 
 
