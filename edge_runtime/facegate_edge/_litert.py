@@ -344,11 +344,14 @@ def _quiet(rt: LiteRt) -> Iterator[None]:
     global _greeted
     with _greeting:
         first, _greeted = not _greeted, True
-    stream = None
+    told, stream = None, None
     if first and glibc_version() is not None:  # elsewhere `stderr` may be read-only
-        text, size = rt.ffi.new("char**"), rt.ffi.new("size_t*")
-        stream = rt.libc.open_memstream(text, size) or None
-    if stream is None:
+        # Never freed or closed, a few hundred bytes: another thread may have fetched the stream a moment ago, and the
+        # C library flushes it when the process ends, after Python is gone.
+        told = rt.ffi.cast("struct { char* text; size_t size; }*", rt.libc.malloc(2 * rt.ffi.sizeof("size_t")))
+        if told:
+            stream = rt.libc.open_memstream(rt.ffi.addressof(told, "text"), rt.ffi.addressof(told, "size"))
+    if not told or not stream:
         yield
         return
     usual, rt.libc.stderr = rt.libc.stderr, stream
@@ -356,9 +359,8 @@ def _quiet(rt: LiteRt) -> Iterator[None]:
         yield
     finally:
         rt.libc.stderr = usual
-        # The stream stays open, a few hundred bytes: another thread may have fetched it a moment ago.
         rt.libc.fflush(stream)
-        said = rt.ffi.buffer(text[0], size[0])[:].replace(_DELEGATE_LINE, b"")
+        said = rt.ffi.buffer(told.text, told.size)[:].replace(_DELEGATE_LINE, b"")
         if said:
             with suppress(OSError):
                 os.write(2, said)
