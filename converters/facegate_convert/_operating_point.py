@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from facegate_convert import _statistics
 from facegate_convert.errors import DatasetError
 from facegate_edge._manifest import OperatingPoint
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facegate_convert._comparisons import Comparisons
+    from facegate_convert._metrics import Scores
     from facegate_edge._values import Template
 
 FMR_TARGETS = (1e-2, 1e-3, 1e-4)
@@ -98,13 +98,16 @@ def operating_points(
     Raises:
         ValueError: if a target is not between 0 and 1.
     """
+    from facegate_convert._metrics import Scores, trials_needed  # noqa: PLC0415 - numpy, not before it is used
+
+    scores = Scores(similarities.genuine, similarities.impostor)
     points, notes = [], []
     for target in sorted(set(targets), reverse=True):
         if not 0 < target < 1:
             raise ValueError(f"an FMR target lies between 0 and 1, not at {target}")
-        point = _point(similarities, target)
+        point = _point(scores, target, similarities.dataset)
         points.append(point)
-        needed = _statistics.trials_needed(target)
+        needed = trials_needed(target)
         if point.impostor < needed:
             notes.append(
                 f"FMR {target:g}: {needed} impostor comparisons are needed to show it, there are {point.impostor}; "
@@ -122,32 +125,32 @@ def check_evidence(similarities: Similarities, targets: Iterable[float]) -> None
     Raises:
         DatasetError: for the first such target.
     """
+    from facegate_convert._metrics import trials_needed  # noqa: PLC0415 - numpy, not before it is used
+
     count = len(similarities.impostor)
     for target in sorted(targets):
         if count < max(_MIN_COMPARISONS, _MIN_EXPECTED / target):
             raise DatasetError(
                 f"{count} impostor comparisons say nothing about an FMR of {target:g}",
-                hint=f"add photographs of other people ({_statistics.trials_needed(target)} comparisons show it), or "
+                hint=f"add photographs of other people ({trials_needed(target)} comparisons show it), or "
                 "ask for a higher --fmr",
             )
 
 
-def _point(similarities: Similarities, target: float) -> OperatingPoint:
-    genuine, impostor = similarities.genuine, similarities.impostor
-    threshold = _statistics.threshold_for(impostor, target)
-    false_matches = _statistics.accepted(impostor, threshold)
-    false_non_matches = len(genuine) - _statistics.accepted(genuine, threshold)
-    low, high = _statistics.clopper_pearson(false_non_matches, len(genuine))
+def _point(scores: Scores, target: float, dataset: str) -> OperatingPoint:
+    from facegate_convert._metrics import fnmr_at_fmr  # noqa: PLC0415 - numpy, not before it is used
+
+    found = fnmr_at_fmr(scores, target)
     return OperatingPoint(
         fmr=target,
-        threshold=threshold,
-        fmr_upper=_statistics.clopper_pearson(false_matches, len(impostor))[1],
-        fnmr=false_non_matches / len(genuine),
-        fnmr_low=low,
-        fnmr_high=high,
-        genuine=len(genuine),
-        impostor=len(impostor),
-        dataset=similarities.dataset,
+        threshold=found.threshold,
+        fmr_upper=found.fmr_measured.high,
+        fnmr=found.fnmr.value,
+        fnmr_low=found.fnmr.low,
+        fnmr_high=found.fnmr.high,
+        genuine=found.fnmr.trials,
+        impostor=found.fmr_measured.trials,
+        dataset=dataset,
     )
 
 

@@ -85,8 +85,3 @@ def test_threshold_keeps_the_rate_and_is_lowest(impostor, rate):
 def test_threshold_table(impostor, rate, threshold):
     """The threshold lies just above the first impostor that may not be accepted, rounded up; ties fall together."""
     assert _statistics.threshold_for(impostor, rate) == pytest.approx(threshold, abs=1e-12)
-
-
-def test_similarity_at_the_threshold_is_accepted():
-    """Accept when similarity >= threshold."""
-    assert _statistics.accepted([0.1, 0.2, 0.2, 0.3], 0.2) == 3

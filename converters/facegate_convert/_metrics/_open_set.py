@@ -1,0 +1,219 @@
+"""Identification in an open set: is this person enrolled, and who is it (words of ISO/IEC 19795-1)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facegate_convert._metrics._binomial import CONFIDENCE, trials_needed
+from facegate_convert._metrics._rates import DECIMALS, Rate, rate, threshold_for
+from facegate_convert._metrics._scores import Sample
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+
+
+class SearchCounter:
+    """Counts searches of probes in a gallery; of each it keeps two numbers, whatever the size of the gallery.
+
+    A probe whose person is in the gallery is mated, another is nonmated.
+    """
+
+    def __init__(self, gallery_subjects: npt.ArrayLike) -> None:
+        """Take the subject number of each template in the gallery, int[n]; a person may have several.
+
+        Raises:
+            ValueError: if the gallery is empty.
+        """
+        subjects = np.asarray(gallery_subjects, np.int64).ravel()
+        if not subjects.size:
+            raise ValueError("the gallery is empty")
+        self._order = np.argsort(subjects, kind="stable")
+        self._people, self._starts = np.unique(subjects[self._order], return_index=True)
+        self._mated: list[tuple[Floats, Ints]] = []
+        self._nonmated: list[Floats] = []
+        self._failed = [0, 0]
+
+    def add(self, similarities: npt.ArrayLike, probe_subjects: npt.ArrayLike) -> None:
+        """Count searches.
+
+        Args:
+            similarities: float[p, n], of each probe with each template of the gallery; a person's best counts.
+            probe_subjects: int[p], whose the probes are.
+
+        Raises:
+            ValueError: if the shapes do not fit, or a similarity is not a finite number.
+        """
+        table, subjects = np.asarray(similarities), np.asarray(probe_subjects, np.int64).ravel()
+        if table.shape != (subjects.size, self._order.size):
+            raise ValueError(f"{table.shape} similarities for {subjects.size} probes and {self._order.size} templates")
+        if not np.isfinite(table).all():
+            raise ValueError("a similarity is not a finite number")
+        if not subjects.size:
+            return
+        best = np.maximum.reduceat(table[:, self._order], self._starts, axis=1).astype(np.float64)
+        place = np.minimum(np.searchsorted(self._people, subjects), len(self._people) - 1)
+        mated = self._people[place] == subjects
+        own = best[mated, place[mated]]
+        # Somebody else who is as similar comes first: a tie is no success.
+        rank = (best[mated] >= own[:, None]).sum(axis=1)
+        self._mated.append((own, rank.astype(np.int64)))
+        self._nonmated.append(best[~mated].max(axis=1))
+
+    def fail(self, *, mated: int = 0, nonmated: int = 0) -> None:
+        """Count probes without a usable face: a mated one is a false negative, a nonmated one is no false positive.
+
+        Raises:
+            ValueError: if a number is negative.
+        """
+        if min(mated, nonmated) < 0:
+            raise ValueError(f"{mated} and {nonmated} failures")
+        self._failed[0] += mated
+        self._failed[1] += nonmated
+
+    def result(self) -> OpenSet:
+        """What was counted so far."""
+        scores = [s for s, _ in self._mated] or [np.zeros(0)]
+        ranks = [r for _, r in self._mated] or [np.zeros(0, np.int64)]
+        return OpenSet(
+            len(self._people),
+            np.concatenate(scores),
+            np.concatenate(ranks),
+            Sample.of(np.concatenate(self._nonmated or [np.zeros(0)])),
+            self._failed[0],
+            self._failed[1],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSetFigure:
+    """What was measured at the threshold for an FPIR.
+
+    Attributes:
+        fpir: that was asked for.
+        threshold: a candidate is returned when score >= threshold.
+        rank: how many candidates are looked at.
+        fpir_measured, fnir: at that threshold.
+        carried: whether there are enough nonmated searches to show this FPIR at all (rule of 3).
+        note: what the numbers cannot carry; "" if nothing is to be said.
+    """
+
+    fpir: float
+    threshold: float
+    rank: int
+    fpir_measured: Rate
+    fnir: Rate
+    carried: bool
+    note: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, one for each attribute."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenSet:
+    """Searches in a gallery.
+
+    Attributes:
+        gallery: N, people enrolled.
+        mate: float64[m], of each mated search the similarity of the right person.
+        rank: int64[m], of the right person; 1 is the best.
+        top: of each nonmated search the highest similarity.
+        failed_mated, failed_nonmated: probes without a usable face; they count as searches.
+    """
+
+    gallery: int
+    mate: Floats
+    rank: Ints
+    top: Sample
+    failed_mated: int
+    failed_nonmated: int
+
+    @property
+    def mated(self) -> int:
+        """Mated searches, failures included."""
+        return self.mate.size + self.failed_mated
+
+    @property
+    def nonmated(self) -> int:
+        """Nonmated searches, failures included."""
+        return self.top.total + self.failed_nonmated
+
+    def fpir_at(self, threshold: float, *, confidence: float = CONFIDENCE) -> Rate:
+        """FPIR(N, T): nonmated searches that return anybody."""
+        return rate(int(self.top.at_least(threshold)), self.nonmated, confidence=confidence)
+
+    def fnir_at(self, threshold: float, rank: int = 1, *, confidence: float = CONFIDENCE) -> Rate:
+        """FNIR(N, R, T): mated searches that do not return the right person at or above T among the first R.
+
+        Raises:
+            ValueError: if `rank` is below 1.
+        """
+        if rank < 1:
+            raise ValueError(f"rank {rank}")
+        hits = int(((self.mate >= threshold) & (self.rank <= rank)).sum())
+        return rate(self.mated - hits, self.mated, confidence=confidence)
+
+    def miss_at_rank(self, rank: int = 1, *, confidence: float = CONFIDENCE) -> Rate:
+        """FNIR(N, R, 0): mated searches without the right person among the first R, whatever the similarity.
+
+        The rank-1 identification rate is one minus its value at rank 1.
+        """
+        return self.fnir_at(-np.inf, rank, confidence=confidence)
+
+    def threshold_at_fpir(self, fpir: float, *, decimals: int = DECIMALS) -> float:
+        """The lowest threshold at which at most `fpir` of the nonmated searches return anybody, rounded up.
+
+        Failures are not counted here: a threshold must hold for the probes that can be searched.
+
+        Raises:
+            ValueError: if `fpir` is not between 0 and 1, or nobody was searched in vain.
+        """
+        return threshold_for(self.top, fpir, decimals=decimals)
+
+    def fnir_at_fpir(
+        self, fpir: float, rank: int = 1, *, confidence: float = CONFIDENCE, decimals: int = DECIMALS
+    ) -> OpenSetFigure:
+        """The FNIR at the lowest threshold that keeps an FPIR.
+
+        Raises:
+            ValueError: if `fpir` is not between 0 and 1, or nobody was searched in vain.
+        """
+        threshold = self.threshold_at_fpir(fpir, decimals=decimals)
+        measured = self.fpir_at(threshold, confidence=confidence)
+        needed = trials_needed(fpir)
+        carried = measured.trials >= needed
+        note = (
+            ""
+            if carried
+            else (
+                f"FPIR {fpir:g}: {needed} nonmated searches are needed to show it (rule of 3), there are {measured.trials}"
+            )
+        )
+        fnir = self.fnir_at(threshold, rank, confidence=confidence)
+        return OpenSetFigure(fpir, threshold, rank, measured, fnir, carried, note)
+
+    def det(self, rank: int = 1, points: int = 200) -> tuple[Floats, Floats, Floats]:
+        """(threshold, FPIR, FNIR), float64[k] each, by ascending threshold, at most `points`.
+
+        Raises:
+            ValueError: if there are no searches of one kind.
+        """
+        if not self.mated or not self.top.total:
+            raise ValueError(f"{self.mated} mated and {self.top.total} nonmated searches: both are needed")
+        hits = Sample.of(self.mate[self.rank <= rank])
+        values = np.union1d(hits.values, self.top.values)
+        thresholds = np.append(values, np.nextafter(values[-1], np.inf))
+        found, false = hits.at_least(thresholds), self.top.at_least(thresholds)
+        if len(thresholds) > points:
+            way = np.log(self.mated - found + 0.5) - np.log(false + 0.5)
+            steps = np.linspace(way[0], way[-1], points)
+            chosen = np.unique(np.clip(np.searchsorted(way, steps), 0, len(way) - 1))
+            thresholds, found, false = thresholds[chosen], found[chosen], false[chosen]
+        return thresholds, false / self.nonmated, (self.mated - found) / self.mated
