@@ -71,7 +71,7 @@ def shrink(pixels: npt.NDArray[np.uint8], longest: int = MAX_SIDE) -> npt.NDArra
     height, width = pixels.shape[:2]
     factor = longest / max(height, width)
     if factor >= 1:
-        return pixels.copy()
+        return np.array(pixels)
     rows, columns = (max(1, round(side * factor)) for side in (height, width))
     # Rows first, one of the result at a time: the whole image as float64 would be eight times its size.
     mixed = np.empty((rows, width, pixels.shape[2]))

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from facegate_convert.errors import CropError
 
-__all__ = ["MAX_BYTES", "MAX_SIDE", "Png", "check_png"]
+__all__ = ["MAX_BYTES", "MAX_SIDE", "SIGNATURE", "Png", "check_png"]
 
 MAX_SIDE = 256
 """Pixels: the protocol's longest side of a crop."""
 MAX_BYTES = 1 << 20
 """Of a crop as PNG. 256 x 256 pixels of four channels and 16 bits are half of it when nothing can be compressed."""
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by color type
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -53,7 +53,7 @@ def check_png(data: bytes, *, max_side: int = MAX_SIDE) -> Png:
         raise CropError(
             "the crop is JPEG", hint="JPEG's loss moves features by an amount nobody has measured: send PNG, lossless"
         )
-    if not data.startswith(_SIGNATURE):
+    if not data.startswith(SIGNATURE):
         raise CropError("the crop is no PNG", hint=_HINT)
     if len(data) > MAX_BYTES:
         raise CropError(f"the crop has more than {MAX_BYTES} bytes", hint=_HINT)
@@ -68,13 +68,13 @@ def check_png(data: bytes, *, max_side: int = MAX_SIDE) -> Png:
         raise CropError("the crop's PNG header says what no PNG has", hint=_HINT)
     _check_pixels(chunks, _raw_size(width, height, depth * _CHANNELS[color], interlace=bool(interlace)))
     kept = b"".join(_chunk(kind, content) for kind, content in chunks if kind in _KEPT)
-    return Png(width, height, _SIGNATURE + kept)
+    return Png(width, height, SIGNATURE + kept)
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     """Type and content of each chunk, from IHDR to IEND, with the right check sums."""
     found: list[tuple[bytes, bytes]] = []
-    place = len(_SIGNATURE)
+    place = len(SIGNATURE)
     while len(found) < _MAX_CHUNKS:
         head = data[place : place + 8]
         size = int.from_bytes(head[:4], "big")

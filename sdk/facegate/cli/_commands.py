@@ -37,6 +37,31 @@ _bundle = LazyGroup(
     },
 )
 
+_models = LazyGroup(
+    name="models",
+    short_help="Find and fetch upstream models.",
+    help="Find and fetch upstream models for people: none of them is part of Facegate.",
+    path="models.",
+    lazy={
+        "list": Lazy("List the upstream models that the catalogue knows.", extra="convert"),
+        "show": Lazy("Show what is known about an upstream model.", extra="convert"),
+        "pull": Lazy("Fetch upstream models, and check that they are what they should be.", extra="convert"),
+        "verify": Lazy("Say which upstream model a file is, by its hash.", extra="convert"),
+    },
+)
+
+_evaluate = LazyGroup(
+    name="evaluate",
+    short_help="Measure how well models tell people apart.",
+    help="Measure how well models tell people apart, on photographs of your own.",
+    path="evaluate.",
+    lazy={
+        "features": Lazy("Ask a hosted model for the features of photographs.", extra="convert"),
+        "serve": Lazy("Serve models by the hosted protocol, for an evaluation.", extra="serve"),
+        "account": Lazy("Make or remove an account of the hosted server.", extra="serve"),
+    },
+)
+
 _keys = LazyGroup(
     name="keys",
     short_help="Make and show keys.",
@@ -267,8 +292,10 @@ root = LazyGroup(
         "settings": _settings,
         "wipe": Lazy("Destroy a gate: its keys first, then everything.", "facegate.cli._wipe:wipe"),
         "try": Lazy("Enroll from photographs in memory and decide about others.", "facegate.cli._try:try_"),
+        "models": _models,
         "convert": Lazy("Turn an ONNX model into a quantized TFLite model.", extra="convert"),
         "bundle": _bundle,
+        "evaluate": _evaluate,
         "keys": _keys,
         "decision": _decision,
         "bench": Lazy("Measure a bundle on this machine.", "facegate.cli._bench:bench"),
