@@ -14,6 +14,7 @@ from facegate_convert._metrics._binomial import (
 )
 from facegate_convert._metrics._bootstrap import Bootstrap, BootstrapPoint, Interval, bootstrap
 from facegate_convert._metrics._curves import Curve, EqualErrorRate, auc, d_prime, det, eer, roc
+from facegate_convert._metrics._dependence import clustered_rate, dyadic_rate
 from facegate_convert._metrics._failures import (
     failure_rate,
     fmr_with_failures,
@@ -22,15 +23,8 @@ from facegate_convert._metrics._failures import (
     generalized_frr,
 )
 from facegate_convert._metrics._folds import Fold, TenFold, best_threshold, ten_fold
-from facegate_convert._metrics._groups import (
-    GroupCounter,
-    GroupFigure,
-    GroupReport,
-    Ratio,
-    by_group,
-    clustered_rate,
-    dyadic_rate,
-)
+from facegate_convert._metrics._group_figures import GroupFigure, GroupReport, Ratio
+from facegate_convert._metrics._groups import GroupCounter, GroupScores, by_group
 from facegate_convert._metrics._liveness import (
     LivenessCurve,
     LivenessFigure,
@@ -63,6 +57,7 @@ __all__ = [
     "GroupCounter",
     "GroupFigure",
     "GroupReport",
+    "GroupScores",
     "Interval",
     "LivenessCurve",
     "LivenessFigure",

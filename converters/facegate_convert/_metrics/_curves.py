@@ -93,7 +93,7 @@ def det(scores: Scores, points: int = POINTS, *, confidence: float = CONFIDENCE)
         way = np.log(false_non_match + 0.5) - np.log(false_match + 0.5)
         steps = np.linspace(way[0], way[-1], points)
         chosen = np.unique(np.clip(np.searchsorted(way, steps), 0, len(way) - 1))
-        thresholds, false_match, false_non_match = (v[chosen] for v in (thresholds, false_match, false_non_match))
+        thresholds, false_match, false_non_match = thresholds[chosen], false_match[chosen], false_non_match[chosen]
     impostor, genuine = scores.impostor.total, scores.genuine.total
     return Curve(
         thresholds,

@@ -189,13 +189,9 @@ class OpenSet:
         measured = self.fpir_at(threshold, confidence=confidence)
         needed = trials_needed(fpir)
         carried = measured.trials >= needed
-        note = (
-            ""
-            if carried
-            else (
-                f"FPIR {fpir:g}: {needed} nonmated searches are needed to show it (rule of 3), there are {measured.trials}"
-            )
-        )
+        note = ""
+        if not carried:
+            note = f"FPIR {fpir:g}: {needed} nonmated searches show it (rule of 3), there are {measured.trials}"
         fnir = self.fnir_at(threshold, rank, confidence=confidence)
         return OpenSetFigure(fpir, threshold, rank, measured, fnir, carried, note)
 

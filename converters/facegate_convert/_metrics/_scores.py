@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Counts = npt.NDArray[np.int64]
 
-STEP = 1e-6  # of ScoreCounter
-_PER_UNIT = 1_000_000
+DECIMALS = 6  # of ScoreCounter
+_MOST_DECIMALS = 7
 _CHUNK = 1 << 20
 _NEAR = 1e-6
 
@@ -109,7 +109,9 @@ class Scores:
 
     __slots__ = ("genuine", "impostor", "resolution")
 
-    def __init__(self, genuine: npt.ArrayLike | Sample, impostor: npt.ArrayLike | Sample, resolution: float = 0.0) -> None:
+    def __init__(
+        self, genuine: npt.ArrayLike | Sample, impostor: npt.ArrayLike | Sample, resolution: float = 0.0
+    ) -> None:
         """Take float[n] and float[m] scores in any order, or samples.
 
         Raises:
@@ -125,30 +127,50 @@ class Scores:
 
 
 class ScoreCounter:
-    """Counts scores in bounded memory: 48 MB, however many comparisons there are.
+    """Counts scores in bounded memory: 32 MB with six decimals, 320 kB with four, however many comparisons there are.
 
-    Each score is rounded down to six decimals, and everything is exact for the scores so rounded. So at a threshold of
-    at most six decimals (a bundle's have four) every count is that of the scores themselves. Scores below -1 or above
-    1 count as -1 and 1: cosine similarities leave that range only by rounding.
+    Each score is rounded down to so many decimals, and everything is exact for the scores so rounded. So at a threshold
+    of no more decimals (a bundle's have four) every count is that of the scores themselves. Scores below -1 or above 1
+    count as -1 and 1: cosine similarities leave that range only by rounding.
     """
 
-    def __init__(self) -> None:
-        self._bins = np.zeros((2, 2 * _PER_UNIT + 1), np.int64)
+    def __init__(self, *, decimals: int = DECIMALS) -> None:
+        """Start counting.
+
+        Raises:
+            ValueError: if `decimals` is not 1..7.
+        """
+        if not 1 <= decimals <= _MOST_DECIMALS:
+            raise ValueError(f"{decimals} decimals")
+        self._unit = 10**decimals
+        self._bins = np.zeros((2, 2 * self._unit + 1), np.int64)
 
     def add(self, *, genuine: npt.ArrayLike = (), impostor: npt.ArrayLike = ()) -> None:
         """Count float[n] scores of each kind, in any order and any number of calls.
 
         Raises:
-            ValueError: if a score is not a number.
+            ValueError: if a score is not a finite number; the scores of this call may be counted in part then.
         """
         for bins, scores in zip(self._bins, (genuine, impostor), strict=True):
             array = np.asarray(scores).ravel()
             for start in range(0, array.size, _CHUNK):
-                _count(bins, array[start : start + _CHUNK])
+                self._count(bins, array[start : start + _CHUNK].astype(np.float64))
 
     def merge(self, other: ScoreCounter) -> None:
-        """Add what another counter counted, perhaps in another process."""
+        """Add what another counter counted, perhaps in another process.
+
+        Raises:
+            ValueError: if it has another number of decimals.
+        """
+        if other._unit != self._unit:
+            raise ValueError(f"counters of steps {1 / self._unit:g} and {1 / other._unit:g} cannot be merged")
         self._bins += other._bins
+
+    @property
+    def totals(self) -> tuple[int, int]:
+        """How many genuine and impostor scores were counted."""
+        genuine, impostor = self._bins.sum(axis=1)
+        return int(genuine), int(impostor)
 
     def scores(self) -> Scores:
         """What was counted so far.
@@ -159,17 +181,18 @@ class ScoreCounter:
         samples = []
         for bins in self._bins:
             seen = np.flatnonzero(bins)
-            samples.append(Sample.counted((seen - _PER_UNIT) / _PER_UNIT, bins[seen]))
-        return Scores(samples[0], samples[1], STEP)
+            samples.append(Sample.counted((seen - self._unit) / self._unit, bins[seen]))
+        return Scores(samples[0], samples[1], 1 / self._unit)
 
-
-def _count(bins: Counts, scores: npt.NDArray[np.floating]) -> None:
-    scaled = np.clip(scores.astype(np.float64), -1, 1) * _PER_UNIT
-    if not np.isfinite(scaled).all():
-        raise ValueError("a score is not a finite number")
-    places = np.floor(scaled).astype(np.int64)
-    # The product is rounded: beside a whole number the floor may be one off. There the edges themselves decide.
-    near = np.flatnonzero(np.abs(scaled - np.rint(scaled)) < _NEAR)
-    exact, rounded = np.clip(scores[near].astype(np.float64), -1, 1), np.rint(scaled[near]).astype(np.int64)
-    places[near] = rounded - (exact < rounded / _PER_UNIT)
-    np.add.at(bins, places + _PER_UNIT, 1)
+    def _count(self, bins: Counts, scores: Floats) -> None:
+        if not np.isfinite(scores).all():
+            raise ValueError("a score is not a finite number")
+        clipped = np.clip(scores, -1, 1)
+        scaled = clipped * self._unit
+        places = np.floor(scaled).astype(np.int64)
+        # The product is rounded: beside a whole number the floor may be one off. There the edges themselves decide.
+        whole = np.rint(scaled)
+        near = np.flatnonzero(np.abs(scaled - whole) < _NEAR)
+        edge = whole[near]
+        places[near] = edge.astype(np.int64) - (clipped[near] < edge / self._unit)
+        np.add.at(bins, places + self._unit, 1)

@@ -76,6 +76,33 @@ class SubjectScores:
         return float(np.dot(weights[low] * weights[high], self.pairs[1]))
 
 
+class PairTable:
+    """How often each pair of people came up: 16 bytes a pair, merged now and then."""
+
+    def __init__(self, people: int) -> None:
+        self._people = people
+        self._keys, self._counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self._pending: list[Ints] = []
+        self._waiting = 0
+
+    def add(self, first: Ints, second: Ints) -> None:
+        """Count pairs, int64[n] and int64[n]."""
+        self._pending.append(np.minimum(first, second) * self._people + np.maximum(first, second))
+        self._waiting += first.size
+        if self._waiting > _MERGE:
+            self.result()
+
+    def result(self) -> tuple[Ints, Ints]:
+        """(keys, counts), int64[k] each, ascending; key = lower * people + higher."""
+        if self._waiting:
+            keys, counts = np.unique(np.concatenate(self._pending), return_counts=True)
+            self._pending, self._waiting = [], 0
+            together, place = np.unique(np.concatenate([self._keys, keys]), return_inverse=True)
+            total = np.bincount(place, np.concatenate([self._counts, counts]), len(together))
+            self._keys, self._counts = together, total.astype(np.int64)
+        return self._keys, self._counts
+
+
 class _Extremes:
     """Keeps the `limit` highest scores (sign 1) or lowest (sign -1) that were added."""
 
@@ -120,7 +147,7 @@ class _Extremes:
 class SubjectCounter:
     """Counts comparisons with whose they are, in bounded memory.
 
-    It keeps `tail` comparisons of each kind (16 bytes each, twice that while it counts), a `ScoreCounter` (48 MB), and
+    It keeps `tail` comparisons of each kind (16 bytes each, twice that while it counts), a `ScoreCounter` (32 MB), and
     how many impostor comparisons each pair of people had (16 bytes a pair; nothing if `images` is given). Up to `tail`
     comparisons of each kind the scores stay exact; beyond, they are a `ScoreCounter`'s.
     """
@@ -144,8 +171,7 @@ class SubjectCounter:
         self._impostor, self._genuine = _Extremes(tail, 1), _Extremes(tail, -1)
         self._trials = np.zeros(self.subjects, np.int64)
         self._impostors = 0
-        self._pairs = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        self._pending: list[Ints] = []
+        self._pairs = PairTable(self.subjects)
         self._tail = tail
 
     def add(self, scores: npt.ArrayLike, a: npt.ArrayLike, b: npt.ArrayLike) -> None:
@@ -177,16 +203,7 @@ class SubjectCounter:
         self._impostor.add(values[other], x, y)
         self._impostors += x.size
         if self._images is None:
-            self._pending.append(np.minimum(x, y) * self.subjects + np.maximum(x, y))
-            if sum(p.size for p in self._pending) > _MERGE:
-                self._merge()
-
-    def _merge(self) -> None:
-        keys, counts = np.unique(np.concatenate([*self._pending, np.zeros(0, np.int64)]), return_counts=True)
-        self._pending = []
-        together, place = np.unique(np.concatenate([self._pairs[0], keys]), return_inverse=True)
-        total = np.bincount(place, np.concatenate([self._pairs[1], counts]), len(together))
-        self._pairs = together, total.astype(np.int64)
+            self._pairs.add(x, y)
 
     def result(self) -> SubjectScores:
         """What was counted so far.
@@ -194,14 +211,13 @@ class SubjectCounter:
         Raises:
             ValueError: if a kind is empty, or `images` was given and not every two photographs were compared once.
         """
-        self._merge()
         if self._images is not None:
             whole = int((self._images.sum() ** 2 - (self._images**2).sum()) // 2)
             if whole != self._impostors:
                 raise ValueError(f"{self._impostors} impostor comparisons, but the photographs make {whole}")
         impostor, genuine = self._impostor.tail(), self._genuine.tail()
         scores = Scores(genuine.scores, impostor.scores) if self._counter is None else self._counter.scores()
-        return SubjectScores(self.subjects, scores, impostor, genuine, self._trials, self._images, self._pairs)
+        return SubjectScores(self.subjects, scores, impostor, genuine, self._trials, self._images, self._pairs.result())
 
 
 def all_pairs(
