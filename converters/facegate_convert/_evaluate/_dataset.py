@@ -56,6 +56,7 @@ class Dataset:
         fold: int32 (P,), 0, 1, ...: the fold of each pair; None if there are no folds.
         fingerprint: sha256 (hex) over the photographs' bytes and the comparisons: the same data, wherever it lies and
             whatever its files and people are called, gives the same fingerprint.
+        copies: names of files that have the same bytes, for each photograph that is there more than once.
         notes: what was left out on the way, a sentence each.
     """
 
@@ -69,6 +70,7 @@ class Dataset:
     same: npt.NDArray[np.bool_] | None
     fold: npt.NDArray[np.int32] | None
     fingerprint: str
+    copies: tuple[tuple[str, ...], ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -174,7 +176,8 @@ def read_identities(folder: Path, *, progress: Progress | None = None) -> Datase
         identities,
         [number[name] for name, _ in kept.values()],
         _fingerprint(" ".join(sorted(hashes)) for hashes in people_hashes.values()),
-        notes,
+        copies=_copies(digests, [path for _, path in files], folder),
+        notes=notes,
     )
 
 
@@ -184,7 +187,8 @@ class _Pairs:
 
     names: dict[str, str]
     rows: list[tuple[str, str, bool, int]]
-    identical: int = 0
+    copies: tuple[tuple[str, ...], ...]
+    identical: int
 
 
 def _read_csv(path: Path, lines: list[str], folder: Path, infer: bool, progress: Progress | None) -> Dataset:
@@ -319,7 +323,8 @@ def _resolve(path: Path, listed: list[tuple[Path, Path, bool, int]], folder: Pat
                 f"{path} contradicts itself: {names[low]} and {names[high]} are listed as two people, and as the same",
                 hint="correct the wrong rows",
             )
-    return _Pairs(names, [(a, b, same, fold) for (a, b), (same, fold) in found.items()], identical)
+    rows = [(a, b, same, fold) for (a, b), (same, fold) in found.items()]
+    return _Pairs(names, rows, _copies([digest[file] for file in files], files, folder), identical)
 
 
 def _from_pairs(
@@ -329,7 +334,18 @@ def _from_pairs(
     fingerprint = _fingerprint(
         f"{a} {b} {int(same)}" + (f" {fold}" if folds else "") for a, b, same, fold in pairs.rows
     )
-    return _dataset(kind, folder, pairs.names, identities, identity, fingerprint, notes, rows=pairs.rows, folds=folds)
+    return _dataset(
+        kind,
+        folder,
+        pairs.names,
+        identities,
+        identity,
+        fingerprint,
+        copies=pairs.copies,
+        notes=notes,
+        rows=pairs.rows,
+        folds=folds,
+    )
 
 
 def _dataset(
@@ -339,8 +355,9 @@ def _dataset(
     identities: tuple[str, ...],
     identity: list[int],
     fingerprint: str,
-    notes: tuple[str, ...],
     *,
+    copies: tuple[tuple[str, ...], ...],
+    notes: tuple[str, ...],
     rows: Sequence[tuple[str, str, bool, int]] | None = None,
     folds: bool = False,
 ) -> Dataset:
@@ -363,6 +380,7 @@ def _dataset(
         same,
         fold,
         fingerprint,
+        copies,
         notes,
     )
 
@@ -395,6 +413,14 @@ def _existing(folder: Path, name: str | None, pairs: Path, line: int) -> Path:
     if not path.is_file():
         raise DatasetError(f"{pairs}, line {line}: there is no file {path}", hint="name the folder with --images")
     return path
+
+
+def _copies(digests: Sequence[str], files: Sequence[Path], folder: Path) -> tuple[tuple[str, ...], ...]:
+    """The names of files with the same bytes."""
+    alike: dict[str, list[str]] = {}
+    for digest, file in zip(digests, files, strict=True):
+        alike.setdefault(digest, []).append(os.path.relpath(file, folder).replace(os.sep, "/"))
+    return tuple(tuple(names) for names in alike.values() if len(names) > 1)
 
 
 def _digests(paths: Sequence[Path], progress: Progress | None) -> list[str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 21  # similarities at a time: 16 MB
 _ROWS = 512
+_UNIT = 1e-3  # how far from 1 the length of a feature may be
 _EXACT = 1 << 24  # integers below it are exact in float32
 
 
@@ -53,10 +54,12 @@ class Templates:
 
     Attributes:
         usable: bool (N,), which photographs have a template.
+        notes: what the reader of the figures should know, a sentence each.
     """
 
     def __init__(self, dataset: Dataset, records: Records) -> None:
         self._dataset = dataset
+        self.notes: tuple[str, ...] = ()
         self.usable = records.present & (records.rows["status"] == OK)
         values = records.rows["values"]
         self.space_length = values.shape[1]
@@ -69,12 +72,22 @@ class Templates:
         else:
             self._vectors = values.astype(np.float64)
             self._weights = np.ones(len(values))
+            lengths = np.sqrt((self._vectors**2).sum(axis=1))
+            if (np.abs(lengths[self.usable] - 1) > _UNIT).any():
+                self._weights = 1 / np.where(self.usable, lengths, 1.0)
+                self.notes = ("the stored features are not of length 1: they are compared as if they were",)
 
     def scores(self, a: Indices, b: Indices) -> Floats:
         """Similarities of photographs pairwise, float64 (n,)."""
         dots: Floats = np.einsum("ij,ij->i", self._vectors[a], self._vectors[b]).astype(np.float64)
         dots *= self._weights[a] * self._weights[b]
         return dots
+
+    def directions(self, places: Indices) -> Floats:
+        """The templates of photographs as vectors whose dot products are their similarities, float64 (n, D)."""
+        vectors: Floats = self._vectors[places].astype(np.float64)
+        vectors *= self._weights[places, None]
+        return vectors
 
     def table(self, rows: Indices, columns: Indices) -> Floats:
         """Similarities of every one of `rows` with every one of `columns`, float64 (r, c)."""
