@@ -1,0 +1,222 @@
+"""Plots of rates by group: a point and its interval each, and a matrix of pairs of groups."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from facegate_convert._pages._svg import (
+    DASHES,
+    GRID,
+    INK,
+    MARKERS,
+    MUTED,
+    PAPER,
+    SERIES,
+    bare,
+    drawing,
+    finish,
+    label,
+    legend,
+    mark,
+)
+from facegate_convert._pages._text import errors, mapping, number, percent, powers, rate, tick
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+
+    from facegate_convert._pages._svg import Plot
+
+# More groups than these are in the table only.
+MOST_GROUPS = 40
+MOST_CELLS = 16
+# Above it, an axis of rates is logarithmic: the reader compares factors, as the rule of 25 % does.
+_LOGARITHMIC = 12.0
+
+
+def rates_by_group(
+    groups: Sequence[tuple[str, Mapping[str, Any]]],
+    *,
+    title: str,
+    axis: str,
+    reference: tuple[str, float] | None = None,
+) -> Plot | None:
+    """A rate for each group, as a point with its interval: intervals that overlap do not tell groups apart.
+
+    Args:
+        groups: names and measured rates.
+        title: of the plot.
+        axis: what the rate is.
+        reference: a name and a rate for a vertical line, e.g. the rate over all.
+
+    Returns:
+        The plot, or None if no group has a rate.
+    """
+    kept = [
+        (n, r) for n, r in groups[:MOST_GROUPS] if number(r.get("value")) is not None and number(r.get("trials")) != 0
+    ]
+    if not kept:
+        return None
+    with drawing(0.75 + 0.25 * max(2, len(kept))) as (figure, axes):
+        edges = [v for _, r in kept for v in (number(r.get("low")), number(r["value"]), number(r.get("high"))) if v]
+        logarithmic = bool(edges) and max(edges) > _LOGARITHMIC * min(edges)
+        if logarithmic:
+            axes.set_xscale("log")
+            axes.set_xlim(min(edges) / 2, min(1.15, max(edges) * 1.6))
+            _decades(axes)
+        else:
+            axes.set_xlim(0, max(edges, default=0.01) * 1.12)
+        start = axes.get_xlim()[0]
+        for at, (_, found) in enumerate(kept):
+            _interval(axes, len(kept) - 1 - at, found, start)
+        if reference and number(reference[1]):
+            axes.axvline(reference[1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 2)))
+            axes.annotate(
+                label(reference[0]), (reference[1], 1), xycoords=("data", "axes fraction"), xytext=(3, 2),
+                textcoords="offset points", fontsize=7.5, color=INK,
+            )  # fmt: skip
+        axes.set_yticks(range(len(kept)), [label(n) for n, _ in reversed(kept)])
+        axes.set_ylim(-0.7, len(kept) - 0.3)
+        axes.xaxis.set_major_formatter(lambda v, _: tick(v))
+        axes.minorticks_off()
+        axes.set_xlabel(axis)
+        bare(axes, "left", "y")
+        axes.tick_params(axis="y", pad=9)
+        text = "; ".join(f"{n}: {rate(r)}, {errors(r)}" for n, r in kept)
+        return finish(figure, title, f"{axis} by group, with intervals. {text}.")
+
+
+def _decades(axes: Axes) -> None:
+    """Ticks at 1, 2 and 5 of each decade if there are few decades."""
+    from matplotlib.ticker import LogLocator  # noqa: PLC0415 - with the drawing library
+
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 200 * low else (1.0,)))
+
+
+def _interval(axes: Axes, height: float, found: Mapping[str, Any], start: float) -> None:
+    """One group: a filled point, or for a group without an error an open one at the edge, and the interval."""
+    value, low, high = (number(found.get(key)) for key in ("value", "low", "high"))
+    place = value or start
+    if high is not None:
+        first = max(start, low or start)
+        axes.plot([first, high], [height, height], color=SERIES[0], linewidth=1.6, solid_capstyle="butt")
+        axes.plot([high], [height], marker="|", markersize=7, color=SERIES[0], markeredgewidth=1.2)
+        if low:
+            axes.plot([first], [height], marker="|", markersize=7, color=SERIES[0], markeredgewidth=1.2)
+    axes.plot(
+        [place], [height], marker="o" if value else "<", markersize=6, color=SERIES[0],
+        markerfacecolor=SERIES[0] if value else PAPER, markeredgewidth=1.3, clip_on=False, zorder=4,
+    )  # fmt: skip
+
+
+def matrix(names: Sequence[str], cells: Sequence[Sequence[Any]], *, title: str, axis: str, other: str) -> Plot | None:
+    """Rates of pairs of groups: the darker, the higher; each with its figure, so that the shade is not needed.
+
+    Args:
+        names: of the groups, up to `MOST_CELLS`.
+        cells: measured rates, or None where there is none; a row for each name, a column for each.
+        title: of the plot.
+        axis: what the rows are.
+        other: what the columns are.
+
+    Returns:
+        The plot, or None if nothing is in the cells or there are too many groups.
+    """
+    found = [[mapping(c) for c in row] for row in cells]
+    known = [number(c.get("value")) for row in found for c in row]
+    positive = [v for v in known if v]
+    n = len(names)
+    if (
+        not any(v is not None for v in known)
+        or n > MOST_CELLS
+        or any(len(row) != n for row in found)
+        or len(found) != n
+    ):
+        return None
+    top, bottom = max(positive, default=1.0), min(positive, default=1.0)
+    side = min(0.62, 5.2 / n)
+    with drawing(0.9 + 0.72 * side * n, min(7.2, 1.9 + 1.25 * side * n)) as (figure, axes):
+        from matplotlib.patches import Rectangle  # noqa: PLC0415 - with the drawing library
+
+        for i, row in enumerate(found):
+            for j, cell in enumerate(row):
+                value = number(cell.get("value"))
+                # Logarithmic: a factor is a step of shade, as it is a step of risk.
+                share = (math.log(value / bottom) / math.log(top / bottom) if top > bottom else 0.5) if value else 0.0
+                strength = 0.0 if value is None or not value else 0.12 + 0.5 * share
+                axes.add_patch(
+                    Rectangle((j, i), 1, 1, facecolor=SERIES[1], alpha=strength, linewidth=0)
+                    if strength
+                    else Rectangle((j, i), 1, 1, facecolor="none", edgecolor=GRID, linewidth=0.6)
+                )
+                text = "-" if value is None else _short(cell)
+                axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=7.5 if n <= 8 else 6, color=INK)  # noqa: PLR2004
+        axes.set_xlim(0, n)
+        axes.set_ylim(n, 0)
+        axes.set_xticks([i + 0.5 for i in range(n)], [label(m, 14) for m in names], rotation=0 if n <= 6 else 40)  # noqa: PLR2004
+        axes.set_yticks([i + 0.5 for i in range(n)], [label(m, 20) for m in names])
+        axes.xaxis.tick_top()
+        axes.xaxis.set_label_position("top")
+        axes.set_xlabel(other)
+        axes.set_ylabel(axis)
+        axes.grid(visible=False)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        axes.tick_params(length=0)
+        worst = max(
+            (
+                (v, names[i], names[j])
+                for i, row in enumerate(found)
+                for j, c in enumerate(row)
+                if (v := number(c.get("value")))
+            ),
+            default=None,
+        )
+        text = f"Highest: {worst[1]} with {worst[2]}, {percent(worst[0])}." if worst else "No error in any pair."
+        return finish(
+            figure, title, f"{title}, a row for each {axis.lower()}, a column for each {other.lower()}. {text}"
+        )
+
+
+def _short(cell: Mapping[str, Any]) -> str:
+    """A rate in a cell: two digits; without an error what is proven."""
+    value, high = number(cell.get("value")), number(cell.get("high"))
+    if value:
+        return powers(value) if value < 1e-4 else f"{100 * value:.2g} %"  # noqa: PLR2004 - 0.01 %
+    return f"< {percent(high, 0, high)}" if high else "0"
+
+
+def marks_by_threshold(
+    lines: Sequence[tuple[str, Sequence[float], Sequence[float]]], *, title: str, axis: str, threshold: float | None
+) -> Plot | None:
+    """Rates over the threshold, e.g. the errors of liveness.
+
+    Args:
+        lines: a name, thresholds and rates (0..1) each; up to six.
+        title: of the plot.
+        axis: what the threshold is of.
+        threshold: the one in use, as a vertical line.
+
+    Returns:
+        The plot, or None if no line has two points.
+    """
+    drawn = [line for line in lines[: len(SERIES)] if len(line[1]) > 1 and len(line[1]) == len(line[2])]
+    if not drawn:
+        return None
+    with drawing(3.0) as (figure, axes):
+        for at, (name, x, y) in enumerate(drawn):
+            axes.plot(
+                x, [100 * v for v in y], color=SERIES[at], linestyle=DASHES[at], marker=MARKERS[at],
+                markevery=(0.05 * at, 0.25), markersize=4, label=label(name, 40),
+            )  # fmt: skip
+        axes.set_ylim(bottom=0)
+        axes.margins(x=0)
+        if threshold is not None:
+            mark(axes, threshold, "threshold")
+        axes.set_xlabel(axis)
+        axes.set_ylabel("Rate, %")
+        legend(figure, [line[0] for line in drawn])
+        return finish(figure, title, f"{', '.join(n for n, _, _ in drawn)} over {axis.lower()}.")
