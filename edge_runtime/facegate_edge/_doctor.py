@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import resource
 import sys
 from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from facegate_edge._machine import glibc_version, glibcxx_version, this_machine
+from facegate_edge._targets import check_fit, fits, targets
 from facegate_edge._version import VERSION
 from facegate_edge.errors import FacegateError
+
+if TYPE_CHECKING:
+    from facegate_edge._machine import MachineFacts
 
 Status = Literal["ok", "warning", "problem"]
 
 _PACKAGES = ("numpy", "pillow", "cffi", "cryptography", "click")
 _ENGINES = ("ai-edge-litert", "tflite-runtime")
-# What makes a difference to the engine and the kernels.
-_FEATURES = {
-    "x86_64": ("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8"),
-    "aarch64": ("asimd", "asimdhp", "fphp", "asimddp", "i8mm", "sve", "aes", "sha2"),
-    "armv7l": ("neon", "vfpv4", "asimddp"),
-}
 _LITERT_GLIBC = (2, 34)
 _LITERT_GLIBCXX = 30
 _GALLERY_BYTES = 100_000 * 512
@@ -66,6 +63,7 @@ def doctor(engine: str | None = None) -> Diagnosis:
     Args:
         engine: "litert" or "tflite" to ask for that one, as a pipeline would; None chooses.
     """
+    facts = this_machine()
     return Diagnosis(
         (
             Check("facegate", "ok", VERSION),
@@ -76,7 +74,8 @@ def doctor(engine: str | None = None) -> Diagnosis:
             _engine(engine),
             *_engine_packages(),
             _kernels(),
-            _processor(),
+            _processor(facts),
+            _board(facts),
             _threads(),
             _memory(),
             _locking(),
@@ -111,34 +110,6 @@ def _packages() -> Check:
     # the kernels show.
     advice = f"pip install {' '.join(missing)}" if missing else ""
     return Check("packages", "warning" if missing else "ok", value, advice)
-
-
-def glibc_version() -> tuple[int, ...] | None:
-    """The C library's version, None if it is not glibc."""
-    try:
-        text = os.confstr("CS_GNU_LIBC_VERSION") or ""
-    except (ValueError, OSError, AttributeError):
-        return None
-    match = re.fullmatch(r"glibc (\d+)\.(\d+).*", text)
-    return (int(match[1]), int(match[2])) if match else None
-
-
-def glibcxx_version() -> int | None:
-    """The N of the newest GLIBCXX_3.4.N that the system's libstdc++ has, None if there is no libstdc++."""
-    folders = [
-        f"/usr/lib/{platform.machine()}-linux-gnu",
-        "/usr/lib/arm-linux-gnueabihf",
-        "/usr/lib64",
-        "/usr/lib",
-        "/lib",
-    ]
-    for folder in folders:
-        library = Path(folder, "libstdc++.so.6")
-        # The file's name carries the version: libstdc++.so.6.0.30 has GLIBCXX_3.4.30.
-        match = re.fullmatch(r"libstdc\+\+\.so\.6\.0\.(\d+)", library.resolve().name)
-        if match:
-            return int(match[1])
-    return None
 
 
 def _libraries() -> Check:
@@ -207,22 +178,33 @@ def _kernels() -> Check:
         )
 
 
-def cpu_features() -> tuple[str, tuple[str, ...]]:
-    """The processor's name and those of its features that make a difference here."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return platform.processor() or "unknown", ()
-    fields = dict(re.findall(r"^([^\t\n:]+?)[ \t]*:[ \t]*(.*)$", text, re.MULTILINE))
-    names = (fields.get(key, "").strip() for key in ("model name", "Model", "Hardware", "CPU part"))
-    has = set((fields.get("flags") or fields.get("Features") or "").split())
-    wanted = _FEATURES.get(platform.machine(), ())
-    return next((name for name in names if name), "unknown"), tuple(f for f in wanted if f in has)
+def _processor(facts: MachineFacts) -> Check:
+    return Check("processor", "ok", f"{facts.cpu or 'unknown'}: {' '.join(facts.features) or 'no known features'}")
 
 
-def _processor() -> Check:
-    name, features = cpu_features()
-    return Check("processor", "ok", f"{name}: {' '.join(features) or 'no known features'}")
+def _board(facts: MachineFacts) -> Check:
+    """Which device profile this machine is of."""
+    known = [name for name, profile in targets().items() if profile.machine == facts.machine and not profile.boards]
+    name = facts.target or next(iter(known), "generic")
+    profile = targets()[name]
+    value = f"{name} ({facts.board})" if facts.board else name
+    if facts.machine == "armv7l" and facts.kernel_machine == "aarch64":
+        return Check(
+            "target", "warning", value, "this is a 32-bit Python: a 64-bit system can run LiteRT, faster models"
+        )
+    fit = fits(profile, facts)
+    if fit.verdict == "refuse":
+        return Check("target", "problem", f"{value}: {fit}", "this processor cannot run the engine")
+    return Check("target", "ok", value) if fit.verdict == "yes" else Check("target", "warning", f"{value}: {fit}")
+
+
+def bundle_check(name: str, facts: MachineFacts | None = None) -> Check:
+    """Whether a bundle that was built for the target of this name can be used on this machine. Raises nothing."""
+    fit = check_fit(name, facts, any_machine=True)
+    if fit.verdict == "yes":
+        return Check("bundle", "ok", f"built for {name}, which fits this machine")
+    status: Status = "problem" if fit.verdict == "refuse" else "warning"
+    return Check("bundle", status, f"built for {name}: {fit}", fit.hint)
 
 
 def _threads() -> Check:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import mmap
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ MAX_ROWS = 1 << 24
 _ROW_ALIGNMENT = 64
 _FIRST_CAPACITY = 64
 _MAX_PREPARED = 16
+_WIPE_ON_FORK = 18  # MADV_WIPEONFORK of Linux 4.14; not in Python's mmap module
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -63,24 +65,40 @@ def _different_spaces(a: str, b: str) -> TemplateSpaceError:
 
 
 class _Memory:
-    """Rows and norms in one anonymous mapping: page aligned, kept out of core dumps, locked into RAM if allowed."""
+    """Rows and norms in one anonymous mapping: page aligned, kept out of core dumps, locked into RAM if allowed.
 
-    __slots__ = ("_map", "locked", "norms", "rows")
+    A forked child gets zeros in its place, or nothing at all on a kernel before 4.14; it must not touch it (`foreign`).
+    """
+
+    __slots__ = ("_map", "_owner", "locked", "norms", "rows")
 
     def __init__(self, capacity: int, stride: int) -> None:
         size = capacity * (stride + 4)
-        self._map = mmap.mmap(-1, size)
+        # Private: Python's default for anonymous memory is shared, and then a forked child's changes are the parent's.
+        self._map = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._owner = os.getpid()
         with contextlib.suppress(OSError, AttributeError):  # best effort: not every kernel and Python has it
             self._map.madvise(mmap.MADV_DONTDUMP)
+        try:
+            self._map.madvise(_WIPE_ON_FORK)
+        except OSError:
+            with contextlib.suppress(OSError, AttributeError):
+                self._map.madvise(mmap.MADV_DONTFORK)
         data = np.frombuffer(self._map, np.uint8)
         self.locked = _mlock(data.ctypes.data, size)
         self.rows = data[: capacity * stride].view(np.int8).reshape(capacity, stride)
         self.norms = data[capacity * stride :].view(np.int32)
 
+    @property
+    def foreign(self) -> bool:
+        """Whether this process was forked from the one whose memory it is."""
+        return os.getpid() != self._owner
+
     def close(self) -> None:
         """Wipe and unmap. If somebody still holds a view, it is of zeros."""
-        self.rows[:] = 0
-        self.norms[:] = 0
+        if not self.foreign:
+            self.rows[:] = 0
+            self.norms[:] = 0
         del self.rows, self.norms
         with contextlib.suppress(BufferError):
             self._map.close()
@@ -96,7 +114,8 @@ class Gallery:
     """Templates of one space: one contiguous int8 matrix, scanned from end to end by every search.
 
     The rows are numbered 0, 1, ... without gaps. Memory grows by doubling, is locked into RAM where the system allows
-    it (see `locked`), and is wiped when it is given back. Not thread safe.
+    it (see `locked`), and is wiped when it is given back. A forked child has none of it: there a gallery can only be
+    closed. Not thread safe.
 
     Args:
         length: D, the number of values of a template, 1..4096.
@@ -131,6 +150,8 @@ class Gallery:
     def _open(self) -> _Memory:
         if self._memory is None:
             raise GalleryError("the gallery is closed", hint="make a new one")
+        if self._memory.foreign:
+            raise GalleryError("the gallery belongs to another process", hint="make galleries after forking")
         return self._memory
 
     def add(self, template: Template) -> int:

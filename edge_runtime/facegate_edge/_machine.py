@@ -49,6 +49,25 @@ _SPELLINGS = {
     "armv7l": {"fp16": "asimdhp", "dotprod": "asimddp"},
     "x86_64": {"vnni": "avx512_vnni", "avx512": "avx512f", "avx512fp16": "avx512_fp16", "sse4": "sse4_2"},
 }
+# arch/arm64/include/asm/cputype.h of Linux, and the 32-bit cores of arch/arm/include/asm/cputype.h; implementer Arm.
+_ARM = "0x41"
+_PARTS = {
+    "0xc07": "Cortex-A7",
+    "0xc08": "Cortex-A8",
+    "0xc09": "Cortex-A9",
+    "0xc0f": "Cortex-A15",
+    "0xd03": "Cortex-A53",
+    "0xd04": "Cortex-A35",
+    "0xd05": "Cortex-A55",
+    "0xd07": "Cortex-A57",
+    "0xd08": "Cortex-A72",
+    "0xd09": "Cortex-A73",
+    "0xd0a": "Cortex-A75",
+    "0xd0b": "Cortex-A76",
+    "0xd0c": "Neoverse-N1",
+    "0xd41": "Cortex-A78",
+    "0xd42": "Cortex-A78AE",
+}
 _X86 = ("sse4", "avx", "avx2", "fma", "f16c", "avx512", "vnni", "avx_vnni", "avx512fp16")
 
 
@@ -153,8 +172,11 @@ def _architecture(name: str) -> str:
 
 
 def _cpu_name(fields: dict[str, str]) -> str:
-    names = (fields.get(key, "") for key in ("model name", "Model", "Hardware", "CPU part"))
-    return _clean(next((name for name in names if name), "").encode())
+    """The core's name; an ARM kernel gives its number, and as the model's name something like "ARMv8 Processor"."""
+    if fields.get("CPU implementer", "").lower() == _ARM and (part := fields.get("CPU part", "").lower()) in _PARTS:
+        return _PARTS[part]
+    names = (fields.get(key, "") for key in ("model name", "Hardware", "CPU part"))
+    return _clean(next((name for name in names if name), "").encode("utf-8", "replace"))
 
 
 def _features(machine: str, cpuinfo: dict[str, str], auxv: bytes) -> tuple[str, ...]:

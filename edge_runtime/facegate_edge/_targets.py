@@ -125,16 +125,13 @@ def fits(wanted: Target, facts: MachineFacts | None = None) -> Fit:
     if not wanted.machine:
         return Fit("yes")
     facts = this_machine() if facts is None else facts
-    if wanted.machine != facts.machine:
-        return _foreign(wanted, facts)
-    found = [(kind, reason) for kind, reason in _differences(wanted, facts) if reason]
-    if not found:
+    differences = _differences(wanted, facts)
+    if not differences:
         return Fit("yes")
-    # Stable: those that refuse first.
-    found.sort(key=lambda entry: entry[0] not in wanted.refuses)
-    refused = found[0][0] in wanted.refuses
-    hint = f"build a bundle for this machine: --target {facts.target or f'generic-{_short(facts.machine)}'}"
-    return Fit("refuse" if refused else "warn", tuple(reason for _, reason in found), hint)
+    refusing = [kind for kind in differences if kind in wanted.refuses]
+    # Those that refuse first.
+    reasons = tuple(differences[kind] for kind in (*refusing, *(k for k in differences if k not in refusing)))
+    return Fit("refuse" if refusing else "warn", reasons, _hint(wanted, facts, refusing))
 
 
 def check_fit(name: str, facts: MachineFacts | None = None, *, any_machine: bool = False) -> Fit:
@@ -164,39 +161,32 @@ def check_fit(name: str, facts: MachineFacts | None = None, *, any_machine: bool
     return fit
 
 
-def _short(machine: str) -> str:
-    return "armv7" if machine == "armv7l" else machine
-
-
-def _foreign(wanted: Target, facts: MachineFacts) -> Fit:
-    """Another architecture."""
-    here = facts.machine or "unknown"
-    reason = f"{wanted.title} is {wanted.machine}, this system is {here}"
-    verdict: Verdict = "refuse" if "machine" in wanted.refuses else "warn"
-    if facts.kernel_machine == wanted.machine:
-        hint = (
-            f"the processor is {wanted.machine}, but this Python is a {here} one: install the 64-bit system, or build "
-            f"the bundle with --target generic-{_short(here)}"
-        )
-    else:
-        known = f"--target generic-{_short(here)}" if f"generic-{_short(here)}" in targets() else "--target generic"
-        known = "--target x86_64" if here == "x86_64" else known
-        hint = f"build a bundle for this machine: {known}"
-    return Fit(verdict, (reason,), hint)
-
-
-def _differences(wanted: Target, facts: MachineFacts) -> tuple[tuple[str, str], ...]:
-    """What of the profile this machine, of the same architecture, does not have: kind and sentence, "" if it has."""
+def _differences(wanted: Target, facts: MachineFacts) -> dict[str, str]:
+    """What of the profile this machine does not have: a sentence for each kind of difference."""
+    if wanted.machine != facts.machine:
+        return {"machine": f"{wanted.title} is {wanted.machine}, this system is {facts.machine or 'unknown'}"}
+    found = {}
     missing = [feature for feature in wanted.features if feature not in facts.features]
-    lacks = f"the processor lacks {' and '.join(missing)}" if missing else ""
-    board = ""
+    if missing:
+        found["features"] = f"the processor lacks {' and '.join(missing)}"
+    if facts.memory_mb and facts.memory_mb < wanted.memory_mb * _VISIBLE_MEMORY:
+        found["memory"] = f"it was built for {wanted.memory_mb} MB of memory, and there are {facts.memory_mb}"
     if wanted.boards and facts.target != wanted.name:
         here = facts.board or "not known as one"
-        board = f"its figures are those of a {wanted.title}, and this is {here}"
-    memory = ""
-    if facts.memory_mb and facts.memory_mb < wanted.memory_mb * _VISIBLE_MEMORY:
-        memory = f"it was built for {wanted.memory_mb} MB of memory, and there are {facts.memory_mb}"
-    return (("features", lacks), ("memory", memory), ("board", board))
+        found["board"] = f"its figures are those of a {wanted.title}, and this is {here}"
+    return found
+
+
+def _hint(wanted: Target, facts: MachineFacts, refusing: list[str]) -> str:
+    """What to build for instead: the profile of this board, else the least particular one that fits."""
+    if "features" in refusing:
+        return "no engine runs on this processor"
+    own = [facts.target, *(name for name, profile in targets().items() if not profile.boards and profile.machine)]
+    fitting = (name for name in own if name in targets() and not _differences(targets()[name], facts))
+    build = f"build a bundle for this machine: --target {next(fitting, GENERIC)}"
+    if refusing and facts.kernel_machine == wanted.machine:
+        return f"the kernel is {wanted.machine}, this Python is not: install the 64-bit system, or {build}"
+    return build
 
 
 def _target(name: str, fields: dict[str, Any]) -> Target:

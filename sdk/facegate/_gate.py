@@ -45,6 +45,7 @@ class GateStatus:
         clock: "" if the clock is believed; else "back" or "forward": it is not, and nothing is deleted by its time.
         declaration: id of the declaration of intended use.
         purpose: what the gate is for.
+        target: the kind of machine that its bundle was built for.
     """
 
     device_id: str
@@ -57,6 +58,7 @@ class GateStatus:
     clock: str
     declaration: str
     purpose: str
+    target: str
 
 
 class Gate:
@@ -199,6 +201,7 @@ class Gate:
                 clock=core.now().cause,
                 declaration=core.declaration.id,
                 purpose=core.declaration.purpose,
+                target=core.manifest.target,
             )
 
     def close(self) -> None:

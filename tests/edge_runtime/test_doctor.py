@@ -9,6 +9,7 @@ import pytest
 
 from facegate_edge import _doctor, _engine, _litert, _tflite
 from facegate_edge._doctor import Check, Diagnosis, doctor
+from facegate_edge._machine import MachineFacts
 from facegate_edge.errors import EngineUnavailableError
 
 
@@ -126,31 +127,42 @@ def test_a_missing_package_is_a_warning(monkeypatch):
     assert check.advice == "pip install pillow"
 
 
+def test_a_board_is_named_with_the_target_to_build_for():
+    """The device tree's name is shown with the profile that fits it."""
+    pi = MachineFacts("aarch64", "aarch64", "Cortex-A72", ("neon",), "Raspberry Pi 4 Model B Rev 1.4", (), "rpi4")
+    assert _doctor._board(pi) == Check("target", "ok", "rpi4 (Raspberry Pi 4 Model B Rev 1.4)")
+    assert _doctor._processor(pi) == Check("processor", "ok", "Cortex-A72: neon")
+
+
 @pytest.mark.parametrize(
-    ("cpuinfo", "machine", "name", "features"),
+    ("facts", "status", "value"),
     [
-        (
-            "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu avx2 fma\n",
-            "x86_64",
-            "Some CPU",
-            ("avx2", "fma"),
-        ),
-        (
-            "processor\t: 0\nFeatures\t: fp asimd asimddp\nCPU part\t: 0xd0b\n\nModel\t\t: Raspberry Pi 5\n",
-            "aarch64",
-            "Raspberry Pi 5",
-            ("asimd", "asimddp"),
-        ),
-        ("", "riscv64", "unknown", ()),
+        (MachineFacts("riscv64", "riscv64"), "ok", "generic"),
+        (MachineFacts("aarch64", "aarch64", features=("neon",), board="Rock 5B"), "ok", "generic-aarch64 (Rock 5B)"),
+        (MachineFacts("armv7l", "armv7l", features=("neon", "vfpv4")), "ok", "generic-armv7"),
+        (MachineFacts("armv7l", "armv7l", features=("vfpv4",)), "problem", "lacks neon"),
+        (MachineFacts("armv7l", "aarch64", features=("neon", "vfpv4")), "warning", "generic-armv7"),
+        (MachineFacts("aarch64", "aarch64", features=("neon",), target="rpi4", memory_mb=400), "warning", "400"),
     ],
 )
-def test_processors_are_read(monkeypatch, tmp_path, cpuinfo, machine, name, features):
-    """Name and features come from /proc/cpuinfo, whatever the machine calls them."""
-    file = tmp_path / "cpuinfo"
-    file.write_text(cpuinfo)
-    monkeypatch.setattr(_doctor, "Path", lambda *_: file)
-    monkeypatch.setattr(_doctor.platform, "machine", lambda: machine)
-    assert _doctor.cpu_features() == (name, features)
+def test_machines_that_are_no_known_board(facts, status, value):
+    """Other machines get the generic target of their architecture; what is short of it is said."""
+    check = _doctor._board(facts)
+    assert check.status == status
+    assert value in check.value
+    assert bool(check.advice) == (status == "problem" or facts.kernel_machine != facts.machine)
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("generic", "ok"), ("rpi4", "ok"), ("rpi5", "warning"), ("x86_64", "problem"), ("new", "warning")],
+)
+def test_a_bundle_is_compared_with_this_machine(name, status):
+    """A bundle for another architecture is a problem, one for another board a warning, each with what to do."""
+    pi = MachineFacts("aarch64", "aarch64", features=("neon",), board="Raspberry Pi 4", target="rpi4", memory_mb=3800)
+    check = _doctor.bundle_check(name, pi)
+    assert check.status == status
+    assert bool(check.advice) == (status != "ok")
 
 
 def test_a_low_lock_limit_is_a_warning(monkeypatch):

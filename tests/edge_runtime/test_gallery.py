@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -276,3 +278,50 @@ def test_no_similarity_is_shown():
     gallery.add(template(1, 2))
     assert repr(gallery) == "Gallery(1 templates)"
     assert repr(gallery.search(template(1, 3))) == "(Candidate(index=0),)"
+
+
+FORK = """
+import os, sys
+import numpy as np
+from facegate_edge import Gallery, GalleryError, Template
+from facegate_edge import _gallery
+if len(sys.argv) > 1:
+    _gallery._WIPE_ON_FORK = 12345  # a kernel that does not know it
+gallery = Gallery(512, "s", capacity=1)  # it grows: what it grew into is kept from children as well
+rows = np.random.default_rng(0).integers(-127, 128, (1000, 512)).astype(np.int8)
+gallery.extend(rows)
+probe = Template(rows[7], "s")
+child = os.fork()
+if child == 0:
+    try:
+        if len(sys.argv) == 1:
+            assert not gallery._memory.rows.any(), "templates in the child"
+            gallery._memory.rows[:] = 1  # private: not the parent's
+        for use in (lambda: gallery.search(probe), lambda: gallery.add(probe), lambda: gallery.remove(0)):
+            try:
+                use()
+            except GalleryError as error:
+                assert "another process" in str(error)
+            else:
+                raise AssertionError("the child used the gallery")
+        gallery.close()
+        gallery.close()
+        os._exit(42)
+    except BaseException as error:
+        print(repr(error), flush=True)
+        os._exit(1)
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 42, status
+assert gallery.search(probe)[0].index == 7
+assert (gallery._memory.rows[:1000, :512] == rows).all()
+gallery.close()
+"""
+
+
+@pytest.mark.parametrize("kernel", [[], ["before 4.14"]])
+def test_a_forked_child_has_no_templates(kernel):
+    """A child sees zeros or nothing, changes nothing of the parent's, is refused the gallery, and may close it."""
+    done = subprocess.run(  # noqa: S603 - our own interpreter and code
+        [sys.executable, "-c", FORK, *kernel], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -26,6 +26,7 @@ _SIZE = (640, 480)
 )
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads for each model.")
 @click.option("--engine", type=click.Choice(["litert", "tflite"]), help="Use this engine instead of choosing.")
+@click.option("--any-machine", is_flag=True, help="Also measure a bundle that was built for another kind of machine.")
 @trust_options
 @click.pass_obj
 def bench(
@@ -35,6 +36,7 @@ def bench(
     frames: int,
     threads: int,
     engine: str | None,
+    any_machine: bool,
     trust: Path | None,
     development: bool,
 ) -> None:
@@ -50,8 +52,10 @@ def bench(
     frame = _made_up_frame() if image is None else Frame.open(image)
     with (
         open_trusted(bundle, trust, development=development) as opened,
-        Pipeline(opened, threads=threads, engine=engine, timings=timings) as pipeline,
+        Pipeline(opened, threads=threads, engine=engine, timings=timings, any_machine=any_machine) as pipeline,
     ):
+        if pipeline.fit.verdict != "yes":
+            output.progress(f"note: {pipeline.fit}")
         pipeline.warm_up(*frame.size)
         faces = (_assumed_face(frame),) if image is None else None
         output.progress(f"measuring {frames} frames with {pipeline.engine}, threads: {threads}")
@@ -59,6 +63,7 @@ def bench(
         report = {
             "bundle": opened.manifest.name,
             "version": opened.manifest.version,
+            "target": opened.manifest.target,
             "engine": pipeline.engine,
             "threads": threads,
             "frames": frames,

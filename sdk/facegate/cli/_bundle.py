@@ -10,6 +10,7 @@ import click
 
 from facegate.cli._trust import open_trusted, trust_options
 from facegate_edge._bundle import open_bundle
+from facegate_edge._targets import check_fit, targets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,12 +22,21 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Check a bundle's signature, manifest and hashes.")
 @click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.option("--here", is_flag=True, help="Also require that it was built for a machine like this one.")
 @trust_options
 @click.pass_obj
-def verify(output: Output, path: Path, trust: Path | None, development: bool) -> None:
-    """Check all of a bundle as a device does: layout, signature, manifest, hashes."""
+def verify(output: Output, path: Path, here: bool, trust: Path | None, development: bool) -> None:
+    """Check all of a bundle as a device does: layout, signature, manifest, hashes.
+
+    Whether this machine is of the kind that it was built for is shown. With --here, exits with 5 if a gate would refuse
+    it for that: on the device, not on the host where it was built.
+    """
     with open_trusted(path, trust, development=development) as bundle:
-        output.emit(_summary(bundle), "\n".join((_title(bundle), _signature(bundle), *_warning(bundle))))
+        if here:
+            check_fit(bundle.manifest.target)
+        output.emit(
+            _summary(bundle), "\n".join((_title(bundle), _signature(bundle), *_warning(bundle), *_built_for(bundle)))
+        )
 
 
 @click.command(short_help="Show what is in a bundle.")
@@ -48,7 +58,29 @@ def _summary(bundle: Bundle) -> dict[str, object]:
         "trusted": bundle.trusted,
         "development": bundle.development,
         "demonstration": bundle.manifest.demonstration,
+        "target": fit_report(bundle.manifest.target),
     }
+
+
+def fit_report(name: str) -> dict[str, object]:
+    """How this machine fits a bundle's target, for `--json`."""
+    fit = check_fit(name, any_machine=True)
+    return {"name": name, "verdict": fit.verdict, "reasons": list(fit.reasons), "hint": fit.hint}
+
+
+def fit_lines(name: str) -> list[str]:
+    """How this machine fits a bundle's target, for people; nothing if it does."""
+    fit = check_fit(name, any_machine=True)
+    if fit.verdict == "yes":
+        return []
+    here = "NOT FOR THIS MACHINE" if fit.verdict == "refuse" else "not quite for this machine"
+    return [f"{here}: {fit}", f"  -> {fit.hint}"]
+
+
+def _built_for(bundle: Bundle) -> list[str]:
+    name = bundle.manifest.target
+    profile = targets().get(name)
+    return [f"built for {profile.title if profile else name} ({name})", *fit_lines(name)]
 
 
 def _title(bundle: Bundle) -> str:
@@ -72,7 +104,8 @@ def _describe(bundle: Bundle, manifest: Manifest) -> str:
         _title(bundle),
         _signature(bundle),
         *_warning(bundle),
-        f"created {manifest.created}, needs facegate {manifest.minimum_runtime} or later, made for {manifest.target}",
+        f"created {manifest.created}, needs facegate {manifest.minimum_runtime} or later",
+        *_built_for(bundle),
         f"for: {manifest.intended_use}",
         f"not for: {'; '.join(manifest.prohibited_uses) or 'nothing said'}",
         "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,20 +22,33 @@ _MARKS = {"ok": "ok      ", "warning": "warning ", "problem": "PROBLEM "}
 
 @click.command(short_help="Check this machine: engine, kernels, packages.")
 @click.option("--engine", type=click.Choice(["litert", "tflite"]), help="Ask for this engine instead of choosing.")
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), help="Also check that this bundle was built for such a machine."
+)
 @click.pass_obj
-def doctor(output: Output, engine: str | None) -> None:
+def doctor(output: Output, engine: str | None, bundle: Path | None) -> None:
     """Check whether this machine can run a gate, and say what to do where it cannot.
 
     Exits with 5 if a gate could not run here. FACEGATE_ENGINE forces an engine, as it does for a gate.
     """
     import facegate_edge  # noqa: PLC0415 - help must not wait for it
 
+    asked = (_built_for(bundle),) if bundle is not None else ()
     diagnosis = facegate_edge.doctor(engine)
-    diagnosis = facegate_edge.Diagnosis((*diagnosis.checks, _reference()))
+    diagnosis = facegate_edge.Diagnosis((*diagnosis.checks, _reference(), *asked))
     data = {"ready": diagnosis.ready, "checks": [asdict(check) for check in diagnosis.checks]}
     output.emit(data, lambda: _text(diagnosis))
     if not diagnosis.ready:
         click.get_current_context().exit(NOT_READY)
+
+
+def _built_for(path: Path) -> Check:
+    """Whether a bundle was built for this kind of machine; who signed it is asked by `facegate bundle verify`."""
+    from facegate_edge._bundle import open_bundle  # noqa: PLC0415 - help must not wait for it
+    from facegate_edge._doctor import bundle_check  # noqa: PLC0415
+
+    with open_bundle(path, development=True) as bundle:
+        return bundle_check(bundle.manifest.target)
 
 
 def _reference() -> Check:

@@ -23,6 +23,7 @@ from facegate_edge._passphrase import (
     ask_passphrase,
     stored_passphrase,
 )
+from facegate_edge._targets import check_fit
 
 if TYPE_CHECKING:
     from facegate._recovery import Opener
@@ -42,10 +43,12 @@ _NOT_BELIEVED = {
 def status(output: Output, folder: Path) -> None:
     """Show how a gate is; nothing about anybody, so no credential is needed.
 
-    Exits with 1 if something waits for an operator: the clock is not believed, or faces are of another bundle.
+    Exits with 1 if something waits for an operator: the clock is not believed, faces are of another bundle, or the
+    bundle was built for a kind of machine that this one is not.
     """
     with opened(folder) as gate:
         found = gate.status()
+    fit = check_fit(found.target, any_machine=True)
     lines = [
         f"{found.device_id}, for {found.purpose!r}{', A DEMONSTRATION' if found.demonstration else ''}",
         f"  people     {found.people}",
@@ -57,8 +60,12 @@ def status(output: Output, folder: Path) -> None:
     if found.clock:
         lines.append(f"  CLOCK      {_NOT_BELIEVED[found.clock]}: nothing is deleted by it.")
         lines.append("             Set it right, or look at it and run `facegate gate accept-clock`")
-    output.emit(asdict(found), "\n".join(lines))
-    if found.clock or found.outdated:
+    if fit.verdict != "yes":
+        lines.append(f"  {'MACHINE' if fit.verdict == 'refuse' else 'machine'}    {fit}")
+        lines.append(f"             {fit.hint}")
+    machine = {"verdict": fit.verdict, "reasons": list(fit.reasons), "hint": fit.hint}
+    output.emit(asdict(found) | {"machine": machine}, "\n".join(lines))
+    if found.clock or found.outdated or fit.verdict == "refuse":
         click.get_current_context().exit(1)
 
 
