@@ -12,7 +12,7 @@ from facegate_convert._graph._values import Node
 from facegate_convert.errors import InvalidGraphError, UnsupportedOperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 
-# A tensor larger than this is a mistake or an attack on the build host.
-MAX_ELEMENTS = 2**29
+# A tensor larger than this (256 MB) is a mistake or an attack on the build host, and nothing for a device.
+MAX_ELEMENTS = 2**26
+# Lists of integers say shapes, axes, indices and bounds.
+MAX_LISTED = 2**16
+# TFLite's kernels know no more than eight dimensions; a reshape in between may have a few more.
+MAX_RANK = 12
+# Constants that are made may hold so many elements altogether, and this many times what the file holds.
+_BUDGET, _BUDGET_FACTOR = 2**26, 8
 
 
 @dataclass(slots=True)
@@ -79,10 +85,26 @@ class Builder:
         self.dtypes: dict[str, str] = {}
         self.aliases: dict[str, str] = {}
         self._reserved: set[str] = set()
+        self._numbers: dict[str, int] = {}
+        self._budget = _BUDGET
 
-    def reserve(self, names: Sequence[str]) -> None:
+    def reserve(self, names: Iterable[str]) -> None:
         """Keep invented names apart from the model's own."""
         self._reserved.update(names)
+
+    def allow(self, elements: int) -> None:
+        """The file itself holds so many elements: what is made of them may be larger than without them."""
+        self._budget += _BUDGET_FACTOR * elements
+
+    def spend(self, node: OnnxNode, elements: int) -> None:
+        """Count elements that are made at conversion; a small file cannot ask for more memory than a large one needs.
+
+        Raises:
+            InvalidGraphError: if that is more than any model needs.
+        """
+        self._budget -= elements
+        if self._budget < 0:
+            node.invalid("the constants that the model computes would fill the memory")
 
     def declare(self, name: str, shape: Sequence[int], dtype: str) -> None:
         """A value with this shape and dtype exists."""
@@ -96,10 +118,11 @@ class Builder:
 
     def new_name(self, base: str) -> str:
         """A name that nothing has yet."""
-        number, name = 0, base
+        number, name = self._numbers.get(base, 0), base
         while name in self._reserved or name in self.shapes:
             number += 1
             name = f"{base}_{number}"
+        self._numbers[base] = number
         self._reserved.add(name)
         return name
 
@@ -108,6 +131,10 @@ class Builder:
         name = self.new_name(base)
         self.set_constant(name, array)
         return name
+
+    def scalar(self, node: OnnxNode, value: float) -> str:
+        """A new float32 constant of one element, which broadcasts to anything."""
+        return self.new_constant(f"{node.outputs[0]}/constant", np.asarray(value, np.float32))
 
     def alias(self, name: str, target: str) -> None:
         """`name` is another word for `target`."""
@@ -137,7 +164,11 @@ class Builder:
         if given is not None:
             return given
         array = self.parameter(node, index, attribute)
-        return None if array is None else tuple(int(v) for v in np.asarray(array).reshape(-1))
+        if array is None:
+            return None
+        if array.size > MAX_LISTED or array.dtype.kind not in "iub":
+            node.invalid(f"its {attribute} ({array.dtype}, shape {array.shape}) is no list of integers")
+        return tuple(int(v) for v in array.reshape(-1).tolist())
 
     def shape(self, node: OnnxNode, index: int = 0) -> Shape:
         """The shape of an input that must be there."""
@@ -172,6 +203,8 @@ class Builder:
         name = output if output is not None else self.new_name(f"{node.outputs[0]}/{op.lower()}")
         if any(d <= 0 for d in shape):
             node.invalid(f"its result would have the shape {tuple(shape)}, which is empty")
+        if len(shape) > MAX_RANK:
+            node.invalid(f"its result would have {len(shape)} dimensions; {MAX_RANK} are known")
         if math.prod(shape) > MAX_ELEMENTS:
             node.invalid(f"its result would have the shape {tuple(shape)}, which no device can hold")
         self.declare(name, shape, dtype or self.dtypes[inputs[0]])

@@ -7,8 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facegate_convert._graph._builder import normalize_axis
-from facegate_convert.errors import InvalidGraphError
+from facegate_convert._graph._builder import MAX_RANK, normalize_axis
+from facegate_convert._graph._shapes import (
+    as_index,
+    flatten_shape,
+    integer_list,
+    limited,
+    listed,
+    reshape_target,
+    slice_bounds,
+    split_sizes,
+    squeeze_shape,
+    unsqueeze_shape,
+)
+from facegate_convert.errors import InvalidGraphError, UnsupportedOperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,8 +31,7 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-# A folded constant is a shape or a weight; what is larger than this is a mistake or an attack on the build host.
-MAX_ELEMENTS = 64 * 2**20
+_MAX_PRODUCTS = 2**30
 
 # ONNX element type -> numpy type; half types are computed as float32.
 _CAST: dict[int, Any] = {
@@ -45,114 +56,14 @@ def fold(node: OnnxNode, arrays: Sequence[Array | None]) -> list[Array] | None:
     try:
         with np.errstate(all="ignore"):
             result = rule(node, *arrays)
-    except InvalidGraphError:
+        outputs = [np.asarray(o) for o in (result if isinstance(result, list) else [result])]
+    except (InvalidGraphError, UnsupportedOperatorError):
         raise
-    except (ValueError, IndexError, TypeError, OverflowError, KeyError, AttributeError, ZeroDivisionError):
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError):
         node.invalid("its constant inputs do not fit together")
-    outputs = result if isinstance(result, list) else [result]
-    return [np.asarray(o) for o in outputs]
-
-
-def integer_list(node: OnnxNode, array: Array | None, attribute: str) -> tuple[int, ...] | None:
-    """Integers from an attribute (older operator sets) or from an array (newer ones)."""
-    given = node.integers(attribute)
-    if given is not None:
-        return given
-    return None if array is None else tuple(int(v) for v in array.reshape(-1))
-
-
-def _limited(node: OnnxNode, shape: Sequence[int]) -> tuple[int, ...]:
-    shape = tuple(int(d) for d in shape)
-    if any(d < 0 for d in shape) or math.prod(shape) > MAX_ELEMENTS:
-        node.invalid(f"it would make a constant of shape {shape}")
-    return shape
-
-
-def reshape_target(node: OnnxNode, source: Sequence[int], target: Sequence[int]) -> tuple[int, ...]:
-    """The shape that Reshape gives: 0 copies a dimension (unless allowzero), -1 takes what is left."""
-    shape = [int(d) for d in target]
-    if not node.attribute("allowzero", 0):
-        for i, d in enumerate(shape):
-            if d == 0:
-                if i >= len(source):
-                    node.invalid(f"cannot copy dimension {i} of a tensor of rank {len(source)}")
-                shape[i] = source[i]
-    total = math.prod(source)
-    if shape.count(-1) == 1:
-        known = math.prod(d for d in shape if d != -1)
-        if known == 0 or total % known:
-            node.invalid(f"a tensor of shape {tuple(source)} cannot be reshaped to {tuple(target)}")
-        shape[shape.index(-1)] = total // known
-    if any(d < 0 for d in shape) or math.prod(shape) != total:
-        node.invalid(f"a tensor of shape {tuple(source)} cannot be reshaped to {tuple(target)}")
-    return tuple(shape)
-
-
-def flatten_shape(node: OnnxNode, shape: Sequence[int]) -> tuple[int, int]:
-    """The shape that Flatten gives."""
-    rank = len(shape)
-    axis = node.attribute("axis", 1)
-    axis = axis if axis == rank else normalize_axis(node, axis, rank)
-    return math.prod(shape[:axis]), math.prod(shape[axis:])
-
-
-def squeeze_shape(node: OnnxNode, shape: Sequence[int], axes: Sequence[int] | None) -> tuple[int, ...]:
-    """The shape that Squeeze gives."""
-    if axes is None:
-        return tuple(d for d in shape if d != 1)
-    drop = {normalize_axis(node, a, len(shape)) for a in axes}
-    if any(shape[a] != 1 for a in drop):
-        node.invalid(f"axes {tuple(axes)} of shape {tuple(shape)} are not all of size 1")
-    return tuple(d for i, d in enumerate(shape) if i not in drop)
-
-
-def unsqueeze_shape(node: OnnxNode, shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:
-    """The shape that Unsqueeze gives."""
-    rank = len(shape) + len(axes)
-    places = {normalize_axis(node, a, rank) for a in axes}
-    if len(places) != len(axes):
-        node.invalid(f"axes {tuple(axes)} repeat")
-    rest = iter(shape)
-    return tuple(1 if i in places else next(rest) for i in range(rank))
-
-
-def slice_bounds(
-    node: OnnxNode,
-    shape: Sequence[int],
-    starts: Sequence[int],
-    ends: Sequence[int],
-    axes: Sequence[int] | None,
-    steps: Sequence[int] | None,
-) -> list[slice]:
-    """One slice an axis, with bounds as numpy reads them (clamped as ONNX clamps)."""
-    axes = range(len(starts)) if axes is None else axes
-    steps = [1] * len(starts) if steps is None else steps
-    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
-        node.invalid("starts, ends, axes and steps do not fit together")
-    result = [slice(0, d, 1) for d in shape]
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        place = normalize_axis(node, axis, len(shape))
-        # Python clamps as ONNX does, huge numbers that mean "to the end" included, but for one case: a start before the
-        # first element is the first element in ONNX when the step is negative, and nothing in Python.
-        first, last, stride = slice(start, end, step).indices(shape[place])
-        result[place] = slice(max(first, 0), last, stride)
-    return result
-
-
-def as_index(bounds: slice) -> slice:
-    """A normalised slice for indexing: an end of -1 after a negative step means "up to and with 0"."""
-    return slice(bounds.start, None if bounds.stop < 0 else bounds.stop, bounds.step)
-
-
-def split_sizes(node: OnnxNode, size: int, sizes: Sequence[int] | None) -> tuple[int, ...]:
-    """Sizes of the parts of a Split."""
-    if sizes is None:
-        parts = int(node.attribute("num_outputs", len(node.outputs)))
-        chunk = -(-size // parts)
-        sizes = [chunk] * (parts - 1) + [size - chunk * (parts - 1)]
-    if sum(sizes) != size or any(s <= 0 for s in sizes) or len(sizes) != len(node.outputs):
-        node.invalid(f"cannot split {size} into {tuple(sizes)}")
-    return tuple(int(s) for s in sizes)
+    if any(o.ndim > MAX_RANK for o in outputs):
+        node.invalid(f"its result would have more than {MAX_RANK} dimensions")
+    return outputs
 
 
 def _slice(node: OnnxNode, x: Array, *rest: Array | None) -> Array:
@@ -166,13 +77,6 @@ def _split(node: OnnxNode, x: Array, sizes: Array | None = None) -> list[Array]:
     axis = normalize_axis(node, node.attribute("axis", 0), x.ndim)
     parts = split_sizes(node, x.shape[axis], integer_list(node, sizes, "split"))
     return [np.ascontiguousarray(p) for p in np.split(x, np.cumsum(parts)[:-1], axis)]
-
-
-def _divide(_: OnnxNode, a: Array, b: Array) -> Array:
-    if a.dtype.kind not in "iu":
-        return np.asarray(a / b)
-    # ONNX truncates towards zero, numpy floors.
-    return np.asarray((np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))).astype(a.dtype))
 
 
 def _cast(node: OnnxNode, x: Array) -> Array:
@@ -193,31 +97,35 @@ def _constant(node: OnnxNode) -> Array:
 
 def _constant_of_shape(node: OnnxNode, shape: Array) -> Array:
     value = np.asarray(node.attribute("value", np.zeros(1, np.float32)))
-    return np.full(_limited(node, shape.reshape(-1).tolist()), value.reshape(-1)[0], value.dtype)
+    return np.full(limited(node, listed(node, shape)), value.reshape(-1)[0], value.dtype)
 
 
 def _range(node: OnnxNode, start: Array, limit: Array, delta: Array) -> Array:
     count = max(0, math.ceil((float(limit) - float(start)) / float(delta)))
-    return (start + np.arange(*_limited(node, (count,))) * delta).astype(start.dtype)
+    return (start + np.arange(*limited(node, (count,))) * delta).astype(start.dtype)
 
 
 def _gather(node: OnnxNode, x: Array, indices: Array) -> Array:
+    axis = normalize_axis(node, node.attribute("axis", 0), x.ndim)
+    if indices.size > x.shape[axis]:
+        limited(node, (*x.shape[:axis], indices.size, *x.shape[axis + 1 :]))
     return np.take(x, indices.astype(np.int64), normalize_axis(node, node.attribute("axis", 0), x.ndim))
 
 
 def _concat(node: OnnxNode, *arrays: Array) -> Array:
-    _limited(node, (sum(a.size for a in arrays),))
+    if len({id(a) for a in arrays}) < len(arrays):  # the same one twice: a way to grow
+        limited(node, (sum(a.size for a in arrays),))
     return np.concatenate(arrays, node.attribute("axis", 1))
 
 
 def _expand(node: OnnxNode, x: Array, shape: Array) -> Array:
-    target = np.broadcast_shapes(x.shape, tuple(int(d) for d in shape.reshape(-1)))
-    return np.ascontiguousarray(np.broadcast_to(x, _limited(node, target)))
+    target = np.broadcast_shapes(x.shape, listed(node, shape))
+    return np.ascontiguousarray(np.broadcast_to(x, limited(node, target)))
 
 
 def _tile(node: OnnxNode, x: Array, repeats: Array) -> Array:
-    counts = [int(r) for r in repeats.reshape(-1)]
-    _limited(node, [d * r for d, r in zip(x.shape, counts, strict=True)])
+    counts = listed(node, repeats)
+    limited(node, [d * r for d, r in zip(x.shape, counts, strict=True)])
     return np.tile(x, counts)
 
 
@@ -232,23 +140,127 @@ def _reduce(function: Callable[..., Any]) -> Callable[..., Array]:
     return rule
 
 
+def _fitting(node: OnnxNode, arrays: Sequence[Array]) -> None:
+    """What operands broadcast to must not be large unless one of them is: (N, 1) and (1, N) are small, N x N is not."""
+    shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    if math.prod(shape) > max(a.size for a in arrays):
+        limited(node, shape)
+
+
 def _elementwise(function: Callable[..., Any]) -> Callable[..., Array]:
-    return lambda _node, *arrays: np.asarray(function(*arrays))
+    def rule(node: OnnxNode, *arrays: Array) -> Array:
+        _fitting(node, arrays)
+        return np.asarray(function(*arrays))
+
+    return rule
 
 
 def _same_type(function: Callable[..., Any]) -> Callable[..., Array]:
-    return lambda _node, x, *rest: np.asarray(function(x, *rest)).astype(x.dtype)
+    def rule(node: OnnxNode, x: Array, *rest: Array) -> Array:
+        _fitting(node, (x, *rest))
+        return np.asarray(function(x, *rest)).astype(x.dtype)
+
+    return rule
+
+
+def _of_all(function: Callable[..., Any]) -> Callable[..., Array]:
+    """Max, Min, Sum: of any number of operands."""
+
+    def rule(node: OnnxNode, *arrays: Array) -> Array:
+        _fitting(node, arrays)
+        result = arrays[0]
+        for array in arrays[1:]:
+            result = function(result, array)
+        return np.asarray(result)
+
+    return rule
+
+
+def _divide(node: OnnxNode, a: Array, b: Array) -> Array:
+    _fitting(node, (a, b))
+    if a.dtype.kind not in "iu":
+        return np.asarray(a / b)
+    # ONNX truncates towards zero, numpy floors.
+    return np.asarray((np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))).astype(a.dtype))
+
+
+def _modulo(node: OnnxNode, a: Array, b: Array) -> Array:
+    _fitting(node, (a, b))
+    if a.dtype.kind in "iu" and not np.all(b):
+        node.invalid("it divides by 0")
+    return np.asarray((np.fmod if node.attribute("fmod", 0) else np.mod)(a, b)).astype(a.dtype)
+
+
+def _clip(node: OnnxNode, x: Array, low: Array | None = None, high: Array | None = None) -> Array:
+    least = node.attribute("min", -math.inf) if low is None else low
+    most = node.attribute("max", math.inf) if high is None else high
+    return np.asarray(np.minimum(np.maximum(x, least), most)).astype(x.dtype).reshape(x.shape)
+
+
+def _matmul(node: OnnxNode, a: Array, b: Array) -> Array:
+    # One of the two was in the file, or was limited when it was made: their product is bounded by this alone.
+    if a.ndim and b.ndim and a.size * (b.shape[-1] if b.ndim > 1 else 1) > _MAX_PRODUCTS:
+        node.invalid(f"the product of constants of shapes {a.shape} and {b.shape} is too large")
+    return np.asarray(np.matmul(a, b))
+
+
+def _cumulative(node: OnnxNode, x: Array, axis: Array) -> Array:
+    place = normalize_axis(node, int(axis.reshape(-1)[0]), x.ndim)
+    if node.attribute("reverse", 0):
+        x = np.flip(x, place)
+    total = np.cumsum(x, place, dtype=x.dtype)
+    if node.attribute("exclusive", 0):
+        total = total - x
+    return np.asarray(np.flip(total, place) if node.attribute("reverse", 0) else total)
+
+
+def _triangle(node: OnnxNode, x: Array, k: Array | None = None) -> Array:
+    offset = 0 if k is None else int(k.reshape(-1)[0])
+    return np.asarray(np.triu(x, offset) if node.attribute("upper", 1) else np.tril(x, offset))
+
+
+def _scattered(node: OnnxNode, x: Array, indices: Array, updates: Array) -> Array:
+    if node.attribute("reduction", "none") != "none":
+        node.refuse("it combines what it scatters", "export without scatter_add and its kin")
+    result = x.copy()
+    result[tuple(np.moveaxis(indices, -1, 0))] = updates
+    return result
+
+
+def _argument(function: Callable[..., Any]) -> Callable[..., Array]:
+    def rule(node: OnnxNode, x: Array) -> Array:
+        axis = normalize_axis(node, node.attribute("axis", 0), x.ndim)
+        if node.attribute("select_last_index", 0):
+            return np.asarray(
+                x.shape[axis] - 1 - function(np.flip(x, axis), axis=axis, keepdims=bool(node.attribute("keepdims", 1)))
+            )
+        return np.asarray(function(x, axis=axis, keepdims=bool(node.attribute("keepdims", 1))))
+
+    return rule
+
+
+def _gather_nd(node: OnnxNode, x: Array, indices: Array) -> Array:
+    if node.attribute("batch_dims", 0):
+        node.refuse("it gathers by batch")
+    limited(node, (*indices.shape[:-1], *x.shape[indices.shape[-1] :]))
+    return np.asarray(x[tuple(np.moveaxis(indices, -1, 0))])
 
 
 _RULES: dict[str, Callable[..., Any]] = {
     "Abs": _same_type(np.abs),
     "Add": _same_type(np.add),
     "And": _elementwise(np.logical_and),
+    "ArgMax": _argument(np.argmax),
+    "ArgMin": _argument(np.argmin),
     "Cast": _cast,
+    "CastLike": lambda _node, x, like: x.astype(like.dtype),
     "Ceil": _same_type(np.ceil),
+    "Clip": _clip,
     "Concat": _concat,
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
+    "Cos": _same_type(np.cos),
+    "CumSum": _cumulative,
     "Div": _divide,
     "Dropout": _elementwise(lambda x, *_: x),
     "Equal": _elementwise(np.equal),
@@ -257,36 +269,58 @@ _RULES: dict[str, Callable[..., Any]] = {
     "Flatten": lambda node, x: x.reshape(flatten_shape(node, x.shape)),
     "Floor": _same_type(np.floor),
     "Gather": _gather,
+    "GatherND": _gather_nd,
     "Greater": _elementwise(np.greater),
+    "GreaterOrEqual": _elementwise(np.greater_equal),
     "Identity": _elementwise(lambda x: x),
     "Less": _elementwise(np.less),
-    "Max": lambda _node, *arrays: np.asarray(np.maximum.reduce(np.broadcast_arrays(*arrays))),
-    "Min": lambda _node, *arrays: np.asarray(np.minimum.reduce(np.broadcast_arrays(*arrays))),
+    "LessOrEqual": _elementwise(np.less_equal),
+    "Log": _same_type(np.log),
+    "MatMul": _matmul,
+    "Max": _of_all(np.maximum),
+    "Min": _of_all(np.minimum),
+    "Mod": _modulo,
     "Mul": _same_type(np.multiply),
     "Neg": _same_type(np.negative),
+    "NonZero": lambda _node, x: np.asarray(np.nonzero(x), np.int64).reshape(x.ndim, -1),
     "Not": _elementwise(np.logical_not),
+    "Or": _elementwise(np.logical_or),
     "Pow": _same_type(np.power),
     "Range": _range,
     "Reciprocal": _same_type(np.reciprocal),
+    "ReduceL1": _reduce(lambda x, **over: np.abs(x).sum(**over)),
+    "ReduceL2": _reduce(lambda x, **over: np.sqrt(np.square(x).sum(**over))),
     "ReduceMax": _reduce(np.max),
+    "ReduceMean": _reduce(np.mean),
     "ReduceMin": _reduce(np.min),
     "ReduceProd": _reduce(np.prod),
     "ReduceSum": _reduce(np.sum),
-    "Reshape": lambda node, x, shape: x.reshape(reshape_target(node, x.shape, shape.reshape(-1))),
+    "ReduceSumSquare": _reduce(lambda x, **over: np.square(x).sum(**over)),
+    "Relu": _same_type(lambda x: np.maximum(x, 0)),
+    "Reshape": lambda node, x, shape: x.reshape(reshape_target(node, x.shape, listed(node, shape))),
     "Round": _same_type(np.round),
+    "ScatterND": _scattered,
+    "Sigmoid": _same_type(lambda x: 1 / (1 + np.exp(-x))),
+    "Sign": _same_type(np.sign),
+    "Sin": _same_type(np.sin),
+    "Size": lambda _node, x: np.asarray(x.size, np.int64),
     "Slice": _slice,
     "Split": _split,
     "Sqrt": _same_type(np.sqrt),
     "Squeeze": lambda node, x, axes=None: x.reshape(squeeze_shape(node, x.shape, integer_list(node, axes, "axes"))),
     "Sub": _same_type(np.subtract),
+    "Sum": _of_all(np.add),
+    "Tanh": _same_type(np.tanh),
     "Tile": _tile,
     "Transpose": lambda node, x: np.ascontiguousarray(
         np.transpose(x, node.attribute("perm", tuple(reversed(range(x.ndim)))))
     ),
+    "Trilu": _triangle,
     "Unsqueeze": lambda node, x, axes=None: x.reshape(
         unsqueeze_shape(node, x.shape, integer_list(node, axes, "axes") or ())
     ),
     "Where": _elementwise(np.where),
+    "Xor": _elementwise(np.logical_xor),
 }
 
 FOLDED = frozenset(_RULES)

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facegate_convert._graph import _affine, _rules_math, _rules_neural, _rules_tensor
-from facegate_convert._graph._builder import Builder, OnnxNode
+from facegate_convert._graph import (
+    _affine,
+    _nested,
+    _patterns,
+    _rules_activation,
+    _rules_blocks,
+    _rules_logic,
+    _rules_math,
+    _rules_neural,
+    _rules_norm,
+    _rules_tensor,
+)
+from facegate_convert._graph._builder import MAX_ELEMENTS, Builder, OnnxNode
 from facegate_convert._graph._fold import FOLDED, fold
+from facegate_convert._graph._hints import HINTS
 from facegate_convert._graph._read import attributes_of, dtype_name, opset_of, read_model, to_array
 from facegate_convert._graph._values import Graph, Node, Value
 from facegate_convert.errors import (
@@ -27,10 +40,19 @@ if TYPE_CHECKING:
 
     from facegate_convert._graph._builder import Array
 
-_RULES = {**_rules_math.RULES, **_rules_neural.RULES, **_rules_tensor.RULES}
+_RULES = {
+    **_rules_activation.RULES,
+    **_rules_blocks.RULES,
+    **_rules_logic.RULES,
+    **_rules_math.RULES,
+    **_rules_neural.RULES,
+    **_rules_norm.RULES,
+    **_rules_tensor.RULES,
+}
 _IMAGE_RANK = 4
 _MAX_CHANNELS = 4
-_OPTIONAL_OUTPUTS = ("Dropout", "MaxPool")
+_OPTIONAL_OUTPUTS = ("BatchNormalization", "Dropout", "LayerNormalization", "MaxPool")
+_MAX_DEPTH = 16  # of branches within branches
 
 
 def load_graph(source: Path | bytes, *, input_size: tuple[int, int] | None = None) -> Graph:
@@ -51,17 +73,18 @@ def load_graph(source: Path | bytes, *, input_size: tuple[int, int] | None = Non
         ConvertError: one of its subclasses in `facegate_convert.errors`, by what is wrong.
     """
     model, digest, directory = read_model(source)
-    graph = model.graph
-    nodes = _live(graph)
+    graph = _nested.without_functions(model).graph
+    nodes = _nested.live_nodes(graph)
     b = Builder(opset_of(model))
-    b.reserve([n for node in nodes for n in (*node.input, *node.output)])
+    b.reserve(_nested.names_of(nodes))
     if graph.sparse_initializer:
         raise InvalidGraphError("the model has sparse weights", hint="export it with dense weights")
     for tensor in graph.initializer:
         b.set_constant(tensor.name, to_array(tensor, directory))
+        b.allow(b.constants[tensor.name].size)
     inputs, sized = _inputs(graph, b, input_size)
     names = [o.name for o in graph.output]
-    read = {*names, *(i for node in nodes for i in node.input)}
+    read = {*names, *_nested.read_by(nodes)}
     try:
         for number, proto in enumerate(nodes):
             _import_node(b, proto, number, directory, read)
@@ -99,17 +122,6 @@ def _single(array: Array) -> Array:
     return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
-def _live(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The nodes that the outputs need, in the file's order."""
-    needed = {o.name for o in graph.output}
-    kept = []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            needed.update(node.input)
-            kept.append(node)
-    return kept[::-1]
-
-
 def _inputs(graph: onnx.GraphProto, b: Builder, size: tuple[int, int] | None) -> tuple[list[Value], bool]:
     """The model's inputs with every dimension known, and whether `size` was what filled one."""
     if size is not None and min(size) < 1:
@@ -133,6 +145,11 @@ def _inputs(graph: onnx.GraphProto, b: Builder, size: tuple[int, int] | None) ->
                 f"input {info.name!r} has open dimensions {[d or '?' for d in shape]} that are neither batch, height "
                 "nor width",
                 hint="export the model with these dimensions fixed",
+            )
+        if math.prod(known) > MAX_ELEMENTS or min(known, default=1) < 1:
+            raise InvalidGraphError(
+                f"input {info.name!r} has the shape {tuple(known)}, which no device can hold",
+                hint="export the model with the size of its images",
             )
         values.append(Value(info.name, tuple(known), dtype_name(tensor.elem_type, f"input {info.name!r}")))
         b.declare(info.name, known, values[-1].dtype)
@@ -170,7 +187,9 @@ def _channels_last(dims: list[int | None]) -> bool:
     return last is not None and last <= _MAX_CHANNELS and (second is None or second > _MAX_CHANNELS)
 
 
-def _import_node(b: Builder, proto: onnx.NodeProto, number: int, directory: Path | None, read: set[str]) -> None:
+def _import_node(
+    b: Builder, proto: onnx.NodeProto, number: int, directory: Path | None, read: set[str], depth: int = 0
+) -> None:
     """Bring one ONNX node into the canonical graph: folded, or by its operator's rule."""
     name = proto.name or next((o for o in proto.output if o), f"node {number}")
     outputs = list(proto.output)
@@ -182,22 +201,57 @@ def _import_node(b: Builder, proto: onnx.NodeProto, number: int, directory: Path
     node = OnnxNode(proto.op_type, name, inputs, outputs, attributes_of(proto, directory), b.opset)
     _check_node(b, node, proto.domain)
     arrays = [b.constant(i) if i else None for i in node.inputs]
+    if node.op == "If":
+        _import_branch(b, proto, node, arrays, directory, read, depth)
+        return
     if all(a is not None or not i for a, i in zip(arrays, node.inputs, strict=True)):
         results = fold(node, arrays)
         if results is not None:
             for value, array in zip(outputs, results, strict=False):
                 if value:
+                    b.spend(node, array.size)
                     b.set_constant(value, array)
             return
     rule = _RULES.get(node.op)
     if rule is None:
         node.refuse(
             "the converter does not know it" + (" outside shape computations" if node.op in FOLDED else ""),
-            f"replace it before export by operators the converter knows: {', '.join(sorted(_RULES))}",
+            HINTS.get(node.op)
+            or f"replace it before export by operators the converter knows: {', '.join(sorted(_RULES))}",
         )
     if not node.input(0):
         node.invalid("its first input is missing")
     rule(b, node)
+
+
+def _import_branch(
+    b: Builder,
+    proto: onnx.NodeProto,
+    node: OnnxNode,
+    condition: Sequence[Array | None],
+    directory: Path | None,
+    read: set[str],
+    depth: int,
+) -> None:
+    """An If whose condition is a constant: the nodes of the branch that is taken, in its place."""
+    if not condition or condition[0] is None or condition[0].size != 1:
+        node.refuse("its condition is computed at run time", HINTS["If"])
+    if depth > _MAX_DEPTH:
+        node.refuse(f"it is nested more than {_MAX_DEPTH} deep", HINTS["If"])
+    graph = _nested.branch(proto, condition[0])
+    for tensor in graph.initializer:
+        if tensor.name in b.shapes:
+            node.invalid(f"its constant {tensor.name!r} exists outside of it")
+        b.set_constant(tensor.name, to_array(tensor, directory))
+        b.allow(b.constants[tensor.name].size)
+    for number, inner in enumerate(_nested.live_nodes(graph)):
+        _import_node(b, inner, number, directory, read, depth + 1)
+    results = [b.resolve(o.name) for o in graph.output]
+    if len(results) < len(node.outputs) or any(r not in b.shapes for r in results):
+        node.invalid("its branch does not compute its outputs")
+    for output, result in zip(node.outputs, results, strict=False):
+        if output:
+            b.alias(output, result)
 
 
 def _check_node(b: Builder, node: OnnxNode, domain: str) -> None:
@@ -228,6 +282,7 @@ def _check_outputs(b: Builder, names: Iterable[str]) -> None:
 def _finish(b: Builder, outputs: list[str], inputs: set[str]) -> None:
     """Fold what can be folded, name the outputs as the model does, drop what is dead."""
     computed = [b.resolve(o) for o in outputs]
+    _patterns.fuse_activations(b)
     _affine.drop_neutral(b)
     computed = [b.resolve(o) for o in computed]
     _affine.fold_affine(b, computed)

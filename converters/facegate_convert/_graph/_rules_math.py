@@ -35,7 +35,7 @@ def power(b: Builder, n: OnnxNode) -> None:
 
 
 def unary(b: Builder, n: OnnxNode) -> None:
-    """Relu, Sigmoid, Tanh, Sqrt, Exp, HardSwish: no parameters."""
+    """Relu, Sigmoid, Tanh, Sqrt, Exp, HardSwish and others without parameters."""
     shape = b.shape(n)
     b.floating(n, 0)
     b.add(n.op, n, n.inputs[:1], shape, output=n.outputs[0])
@@ -96,7 +96,7 @@ def softmax(b: Builder, n: OnnxNode) -> None:
 
 
 def reduce(b: Builder, n: OnnxNode) -> None:
-    """ReduceMean, ReduceSum, ReduceL2: axes as attribute or input."""
+    """ReduceMean, ReduceSum, ReduceMax, ReduceMin, ReduceProd, ReduceL2: axes as attribute or input."""
     shape = b.shape(n)
     b.floating(n, 0)
     listed = b.integers(n, 1, "axes")
@@ -136,24 +136,38 @@ def lp_normalization(b: Builder, n: OnnxNode) -> None:
 
 
 RULES: dict[str, Callable[[Builder, OnnxNode], None]] = {
+    "Abs": unary,
     "Add": binary,
+    "Ceil": unary,
     "Clip": clip,
+    "Cos": unary,
     "Div": binary,
+    "Erf": unary,
     "Exp": unary,
+    "Floor": unary,
     "GlobalAveragePool": global_average_pool,
     "HardSigmoid": hard_sigmoid,
     "HardSwish": unary,
     "LeakyRelu": leaky_relu,
+    "Log": unary,
     "LpNormalization": lp_normalization,
     "Mul": binary,
+    "Neg": unary,
     "PRelu": prelu,
     "Pow": power,
     "ReduceL2": reduce,
+    "ReduceMax": reduce,
     "ReduceMean": reduce,
+    "ReduceMin": reduce,
+    "ReduceProd": reduce,
     "ReduceSum": reduce,
     "Relu": unary,
+    "Round": unary,
     "Sigmoid": unary,
+    "Sign": unary,
+    "Sin": unary,
     "Softmax": softmax,
+    "Softplus": unary,
     "Sqrt": unary,
     "Sub": binary,
     "Tanh": unary,

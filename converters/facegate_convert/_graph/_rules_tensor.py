@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facegate_convert._graph import _fold
+from facegate_convert._graph import _shapes
 from facegate_convert._graph._builder import MAX_ELEMENTS, broadcast, normalize_axis
 from facegate_convert._graph._read import dtype_name
 from facegate_convert._graph._resize import COORDINATES, NEAREST, sampling
+from facegate_convert._graph._rules_blocks import stretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,13 +57,13 @@ def reshape(b: Builder, n: OnnxNode) -> None:
         target = b.integers(n, 1, "shape")
         if target is None:
             n.invalid("its shape is missing")
-        result = _fold.reshape_target(n, shape, target)
+        result = _shapes.reshape_target(n, shape, target)
     elif n.op == "Flatten":
-        result = _fold.flatten_shape(n, shape)
+        result = _shapes.flatten_shape(n, shape)
     elif n.op == "Squeeze":
-        result = _fold.squeeze_shape(n, shape, b.integers(n, 1, "axes"))
+        result = _shapes.squeeze_shape(n, shape, b.integers(n, 1, "axes"))
     else:
-        result = _fold.unsqueeze_shape(n, shape, b.integers(n, 1, "axes") or ())
+        result = _shapes.unsqueeze_shape(n, shape, b.integers(n, 1, "axes") or ())
     b.reshape(n, n.inputs[0], result, n.outputs[0])
 
 
@@ -77,10 +78,9 @@ def expand(b: Builder, n: OnnxNode) -> None:
     if result == shape:
         b.alias(n.outputs[0], n.inputs[0])
         return
-    if math.prod(result) > _fold.MAX_ELEMENTS:
+    if math.prod(result) > MAX_ELEMENTS:
         n.invalid(f"its result would have the shape {result}")
-    ones = b.new_constant(f"{n.outputs[0]}/ones", np.ones(result, np.float32))
-    b.add("Mul", n, [n.inputs[0], ones], result, output=n.outputs[0])
+    stretch(b, n, n.inputs[0], result, n.outputs[0])
 
 
 def transpose(b: Builder, n: OnnxNode) -> None:
@@ -124,14 +124,14 @@ def slice_(b: Builder, n: OnnxNode) -> None:
     starts, ends, axes, steps = (b.integers(n, i + 1, w) for i, w in enumerate(("starts", "ends", "axes", "steps")))
     if starts is None or ends is None:
         n.invalid("its starts or ends are missing")
-    _sliced(b, n, n.inputs[0], _fold.slice_bounds(n, shape, starts, ends, axes, steps), n.outputs[0])
+    _sliced(b, n, n.inputs[0], _shapes.slice_bounds(n, shape, starts, ends, axes, steps), n.outputs[0])
 
 
 def split(b: Builder, n: OnnxNode) -> None:
     """Split(axis, sizes)."""
     shape = b.shape(n)
     axis = normalize_axis(n, n.attribute("axis", 0), len(shape))
-    sizes = _fold.split_sizes(n, shape[axis], b.integers(n, 1, "split"))
+    sizes = _shapes.split_sizes(n, shape[axis], b.integers(n, 1, "split"))
     if len(sizes) == 1:
         b.alias(n.outputs[0], n.inputs[0])
         return

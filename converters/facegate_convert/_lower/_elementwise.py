@@ -11,7 +11,7 @@ from facegate_convert._lower import _layout
 from facegate_convert._lower._emitter import NHWC, Emitter, View, keyed_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -48,10 +48,17 @@ def combine(e: Emitter, code: str, first: View | npt.NDArray[Any], second: View 
         second: likewise; one of the two is a value.
         name: of the result.
     """
-    shape = np.broadcast_shapes(first.shape, second.shape)
+    return combine_all(e, code, (first, second), name)
+
+
+def combine_all(
+    e: Emitter, code: str, given: Sequence[View | npt.NDArray[Any]], name: str, dtype: str | None = None
+) -> View:
+    """An operator on operands that broadcast, in the memory order of the largest; one of them at least is a value."""
+    shape = np.broadcast_shapes(*(o.shape for o in given))
     rank = len(shape)
     operands: list[View | npt.NDArray[Any]] = []
-    for operand in (first, second):
+    for operand in given:
         if isinstance(operand, View):
             dims = ((),) * (rank - len(operand.dims)) + operand.dims
             operands.append(View(operand.tensor, dims))
@@ -68,9 +75,10 @@ def combine(e: Emitter, code: str, first: View | npt.NDArray[Any], second: View 
             pieces = tuple(p for p, c in zip(order, covers, strict=True) if c[place])
             inputs.append(e.ordered(operand, pieces, own))
         else:
-            data = _layout.arranged(operand.astype(np.float32), order).reshape(own)
+            typed = operand.astype(np.float32) if operand.dtype.kind == "f" else operand
+            data = _layout.arranged(typed, order).reshape(own)
             inputs.append(e.constant(_without_leading_ones(data, code), f"{name}/constant"))
-    return View(e.emit(code, inputs, common, name), _layout.dims_of(order, rank))
+    return View(e.emit(code, inputs, common, name, dtype=dtype), _layout.dims_of(order, rank))
 
 
 def _without_leading_ones(data: npt.NDArray[Any], code: str) -> npt.NDArray[Any]:
@@ -97,16 +105,17 @@ def full(value: float) -> npt.NDArray[np.float32]:
     return np.asarray(value, np.float32).reshape(())
 
 
-def _operands(e: Emitter, node: Node) -> tuple[View | npt.NDArray[Any], View | npt.NDArray[Any]]:
-    first, second = operand(e, node.inputs[0]), operand(e, node.inputs[1])
-    if not isinstance(first, View) and not isinstance(second, View):
-        first = e.view(node.inputs[0])
-    return first, second
+def operands_of(e: Emitter, node: Node) -> list[View | npt.NDArray[Any]]:
+    """The inputs as `combine_all` takes them: one of them at least is a value."""
+    found = [operand(e, i) for i in node.inputs]
+    if not any(isinstance(o, View) for o in found):
+        found[0] = e.view(node.inputs[0])
+    return found
 
 
 def binary(e: Emitter, node: Node) -> None:
     """Add, Sub, Mul, Div. A division by constants is a multiplication, which every backend does well."""
-    first, second = _operands(e, node)
+    first, second = operands_of(e, node)
     code, name = node.op.upper(), node.outputs[0]
     if code == "DIV" and not isinstance(second, View):
         with np.errstate(divide="ignore", over="ignore"):
@@ -129,14 +138,18 @@ def power(e: Emitter, node: Node) -> None:
         e.views[name] = combine(e, "MUL", combine(e, "MUL", x, x, f"{name}/square"), x, name)
     elif value == 0.5:  # noqa: PLR2004
         e.views[name] = apply(e, "SQRT", x, name)
+    elif value == -0.5:  # noqa: PLR2004
+        e.views[name] = apply(e, "RSQRT", x, name)
     elif value == -1.0:
         e.views[name] = combine(e, "DIV", full(1.0), x, name)
     else:
-        first, second = _operands(e, node)
+        first, second = operands_of(e, node)
         e.views[name] = combine(e, "POW", first, second, name)
 
 
-def _unary(code: str) -> Callable[[Emitter, Node], None]:
+def unary(code: str) -> Callable[[Emitter, Node], None]:
+    """The rule of an operator of one operand and no parameters."""
+
     def rule(e: Emitter, node: Node) -> None:
         e.views[node.outputs[0]] = apply(e, code, e.view(node.inputs[0]), node.outputs[0])
 
@@ -147,7 +160,8 @@ def clip(e: Emitter, node: Node) -> None:
     """Clip: the ranges that have an operator (and fuse), otherwise MAXIMUM and MINIMUM."""
     name, x = node.outputs[0], e.view(node.inputs[0])
     low, high = node.attributes["min"], node.attributes["max"]
-    known = {(0.0, None): "RELU", (0.0, _RELU6): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, 1.0): "RELU_0_TO_1"}
+    # XNNPACK does not take RELU_0_TO_1: RELU, which fuses, and MINIMUM do the same.
+    known = {(0.0, None): "RELU", (0.0, _RELU6): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}
     code = known.get((low, high))
     if code is not None:
         e.views[name] = apply(e, code, x, name)
@@ -218,16 +232,10 @@ RULES: dict[str, Callable[[Emitter, Node], None]] = {
     "Cast": cast,
     "Clip": clip,
     "Div": binary,
-    "Exp": _unary("EXP"),
     "HardSigmoid": hard_sigmoid,
-    "HardSwish": _unary("HARD_SWISH"),
     "LeakyRelu": leaky_relu,
     "Mul": binary,
     "PRelu": prelu,
     "Pow": power,
-    "Relu": _unary("RELU"),
-    "Sigmoid": _unary("LOGISTIC"),
-    "Sqrt": _unary("SQRT"),
     "Sub": binary,
-    "Tanh": _unary("TANH"),
 }

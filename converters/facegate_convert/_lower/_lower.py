@@ -6,7 +6,16 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
-from facegate_convert._lower import _elementwise, _layout, _movement, _neural, _passes, _reduction
+from facegate_convert._lower import (
+    _activation,
+    _elementwise,
+    _layout,
+    _logic,
+    _movement,
+    _neural,
+    _passes,
+    _reduction,
+)
 from facegate_convert._lower._emitter import NHWC, Emitter, View
 from facegate_convert._lower._flatbuffer import serialize
 from facegate_convert._lower._model import LoweredModel
@@ -18,7 +27,14 @@ if TYPE_CHECKING:
 
     from facegate_convert._graph import Graph
 
-_RULES = {**_elementwise.RULES, **_movement.RULES, **_neural.RULES, **_reduction.RULES}
+_RULES = {
+    **_activation.RULES,
+    **_elementwise.RULES,
+    **_logic.RULES,
+    **_movement.RULES,
+    **_neural.RULES,
+    **_reduction.RULES,
+}
 _MAX_CHANNELS = 4
 _SUFFIX = re.compile(r"\W", re.ASCII)
 

@@ -166,20 +166,9 @@ def _tflite_nearest(size: int, result: int, *, align: bool, half: bool) -> tuple
     return tuple(np.clip(index, 0, size - 1).astype(int).tolist())
 
 
-def _interpolation(low: Sequence[int], high: Sequence[int], weight: Sequence[float], size: int) -> npt.NDArray[Any]:
-    """The matrix (result, size) of a linear interpolation."""
-    matrix = np.zeros((len(low), size))
-    rows, share = np.arange(len(low)), np.asarray(weight, np.float64)
-    matrix[rows, np.asarray(low)] += 1 - share
-    matrix[rows, np.asarray(high)] += share
-    return matrix
-
-
 def _tflite_bilinear(size: int, result: int, *, align: bool, half: bool) -> npt.NDArray[Any]:
     at = _tflite_positions(size, result, align=align, half=half) - np.float32(0.5 if half else 0)
-    at = np.clip(at, 0, size - 1)
-    low = np.floor(at).astype(int)
-    return _interpolation(low.tolist(), np.minimum(low + 1, size - 1).tolist(), (at - low).tolist(), size)
+    return np.asarray(np.clip(at.astype(np.float64), 0, size - 1))
 
 
 def _same_sampling(sample: Mapping[str, Any] | None, size: int, result: int, *, align: bool, half: bool) -> bool:
@@ -188,8 +177,10 @@ def _same_sampling(sample: Mapping[str, Any] | None, size: int, result: int, *, 
         return True
     if "nearest" in sample:
         return tuple(sample["nearest"]) == _tflite_nearest(size, result, align=align, half=half)
-    wanted = _interpolation(sample["low"], sample["high"], sample["weight"], size)
-    return bool(np.allclose(wanted, _tflite_bilinear(size, result, align=align, half=half), atol=2e-6))
+    low, high, weight = (np.asarray(sample[k]) for k in ("low", "high", "weight"))
+    # Between two neighbours the position says which samples are mixed, and how: (low, 1) and (low + 1, 0) are the same.
+    wanted = low + np.where(high == low, 0.0, weight)
+    return bool(np.allclose(wanted, _tflite_bilinear(size, result, align=align, half=half), rtol=0, atol=2e-6))
 
 
 def _repeats(sample: Mapping[str, Any] | None, size: int) -> int:

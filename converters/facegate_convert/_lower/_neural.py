@@ -317,8 +317,8 @@ def gemm(e: Emitter, node: Node) -> None:
     order = _layout.sequence_of(x.dims)
     outer, inner = [p for p in order if p.dim != last], [p for p in order if p.dim == last]
     tensor = e.ordered(x, (*outer, *inner))
-    columns = [_layout.Piece(1, p.extent, p.part) for p in inner]
-    filters = np.stack([_layout.arranged(row, columns) for row in weight[:, None, :]])
+    columns = [_layout.Piece(0, weight.shape[0]), *(_layout.Piece(1, p.extent, p.part) for p in inner)]
+    filters = _layout.arranged(weight, columns).reshape(weight.shape)
     depth, rows = weight.shape[1], math.prod(p.extent for p in outer)
     shape = e.shape(tensor)
     if len(shape) < _MATRIX or shape[-1] != depth:

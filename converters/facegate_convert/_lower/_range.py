@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from facegate_convert._graph import Graph
 
-_ALWAYS = frozenset({"Exp", "HardSigmoid", "ReduceL2", "Relu", "Sigmoid", "Softmax", "Sqrt"})
+_ALWAYS = frozenset({"Abs", "Exp", "HardSigmoid", "ReduceL2", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt"})
 _IF_INPUTS = frozenset(
     {
         "Add",
         "AveragePool",
         "Concat",
         "Gather",
+        "Max",
         "MaxPool",
+        "Min",
         "Mul",
+        "ReduceMax",
         "ReduceMean",
+        "ReduceMin",
         "ReduceSum",
         "Reshape",
         "Resize",

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 _TINY = float(np.finfo(np.float32).tiny)
 
 
+_CODES = {
+    "ReduceMax": "REDUCE_MAX",
+    "ReduceMean": "MEAN",
+    "ReduceMin": "REDUCE_MIN",
+    "ReduceProd": "REDUCE_PROD",
+    "ReduceSum": "SUM",
+}
+
+
 def reduced(e: Emitter, code: str, view: View, axes: Sequence[int], name: str, *, keep: bool = True) -> View:
     """A reduction over some dimensions, wherever they lie in memory."""
     order = _layout.sequence_of(view.dims)
@@ -38,9 +47,9 @@ def reduced(e: Emitter, code: str, view: View, axes: Sequence[int], name: str, *
 
 
 def reduce(e: Emitter, node: Node) -> None:
-    """ReduceMean, ReduceSum."""
+    """ReduceMean, ReduceSum, ReduceMax, ReduceMin, ReduceProd."""
     name, x = node.outputs[0], e.view(node.inputs[0])
-    code = {"ReduceMean": "MEAN", "ReduceSum": "SUM"}[node.op]
+    code = _CODES[node.op]
     e.views[name] = reduced(e, code, x, node.attributes["axes"], name, keep=node.attributes["keepdims"])
 
 
@@ -84,7 +93,10 @@ def softmax(e: Emitter, node: Node) -> None:
 RULES: dict[str, Callable[[Emitter, Node], None]] = {
     "LpNormalization": lp_normalization,
     "ReduceL2": reduce_l2,
+    "ReduceMax": reduce,
     "ReduceMean": reduce,
+    "ReduceMin": reduce,
+    "ReduceProd": reduce,
     "ReduceSum": reduce,
     "Softmax": softmax,
 }
