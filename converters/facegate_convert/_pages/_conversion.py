@@ -353,14 +353,14 @@ def _detections(page: Page, report: Mapping[str, Any]) -> None:
     if absent(found.get("truth")):
         page.missing("Against ground truth.", absent(found.get("truth")) or "")
         return
-    made = []
+    made: list[list[Any]] = []
     for key, name in (("recall", "Labelled faces missed"), ("precision", "Faces found where none is labelled")):
         both = mapping(truth.get(key))
         made.append([name, measured(both.get("source")), measured(both.get("model"))])
     errors_of = mapping(truth.get("landmarks"))
-    both = [mapping(errors_of.get(of)) for of in ("source", "model")]
-    made.append(["Landmark error, median", *(percent(b.get("p50")) for b in both)])
-    made.append(["Landmark error, 95th percentile", *(percent(b.get("p95")) for b in both)])
+    places = [mapping(errors_of.get(of)) for of in ("source", "model")]
+    made.append(["Landmark error, median", *(percent(p.get("p50")) for p in places)])
+    made.append(["Landmark error, 95th percentile", *(percent(p.get("p95")) for p in places)])
     page.table(Table.of(("Against ground truth", "ONNX", "Converted"), made))
 
 

@@ -221,16 +221,16 @@ def trade_off(
         return None
     with drawing(4.3) as (figure, axes):
         spots = [(n, x, y) for n, x, y in points if number(x.get("value")) and number(y.get("value")) is not None]
-        beside = [[v for spot in spots if (v := number(spot[side].get("value")))] for side in (1, 2)]
-        x_reach = _span([*(v for line in drawn for v in line.x), *beside[0]], 1 / trials if trials else None)
-        y_reach = _span([*(v for line in drawn for v in line.y), *beside[1]], None)
+        across = [*(v for line in drawn for v in line.x), *(x["value"] for _, x, _ in spots)]
+        upwards = [*(v for line in drawn for v in line.y), *(y["value"] for _, _, y in spots)]
+        x_reach, y_reach = _span(across, 1 / trials if trials else None), _span(upwards, None)
         for at, line in enumerate(drawn):
-            kept = [_deviate(v, x_reach) for v in line.x]
+            places = [_deviate(v, x_reach) for v in line.x]
             if line.low and len(drawn) <= _MOST_BANDS:
                 band = [[_deviate(v, y_reach) for v in edge] for edge in (line.low, line.high)]
-                axes.fill_between(kept, *band, color=SERIES[at], alpha=0.16, linewidth=0)
+                axes.fill_between(places, *band, color=SERIES[at], alpha=0.16, linewidth=0)
             axes.plot(
-                kept,
+                places,
                 [_deviate(v, y_reach) for v in line.y],
                 color=SERIES[at],
                 linestyle=DASHES[at],
@@ -342,8 +342,8 @@ def _spot(axes: Axes, name: str, x: tuple[Mapping[str, Any], tuple[float, float]
     axes.plot(*at, marker="o", color=INK, markerfacecolor=PAPER, markersize=5.5, markeredgewidth=1.3)
     right = at[0] > sum(_deviate(edge, x[1]) * share for edge, share in zip(x[1], (0.2, 0.8), strict=True))
     axes.annotate(
-        label(name), at, xytext=(-6 if right else 6, 6), textcoords="offset points", fontsize=7.5, color=INK,
-        ha="right" if right else "left",
+        label(name), (at[0], at[1]), xytext=(-6 if right else 6, 6), textcoords="offset points", fontsize=7.5,
+        color=INK, ha="right" if right else "left",
     )  # fmt: skip
 
 

@@ -282,8 +282,8 @@ def _failures(page: Page, result: Mapping[str, Any]) -> None:
 def _worst(page: Page, result: Mapping[str, Any]) -> None:
     page.section(
         "Worst pairs",
-        "The least similar pairs of one person and the most similar of two people, to be looked at on the evaluator's own"
-        " disk.",
+        "The least similar pairs of one person and the most similar of two people, to be looked at on the evaluator's"
+        " own disk.",
     )
     worst = mapping(result.get("worst"))
     why = absent(result.get("worst"))

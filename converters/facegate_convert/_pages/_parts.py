@@ -96,7 +96,7 @@ def curve_table(curve: Mapping[str, Any], names: Sequence[tuple[str, str]]) -> T
     step = max(1, -(-n // _CURVE_ROWS))
     made = []
     for at in range(0, n, step):
-        row = [significant(lists[0][at])]
+        row: list[Any] = [significant(lists[0][at])]
         for (key, _), values in zip(keys[1:], lists[1:], strict=True):
             ends = [numbers(curve.get(f"{key}_{end}")) for end in ("low", "high")]
             known = all(len(e) > at for e in ends)

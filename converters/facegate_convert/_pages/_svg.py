@@ -130,7 +130,8 @@ def drawing(height: float, width: float = WIDTH, **grid: Any) -> Iterator[tuple[
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     # Nothing of the reader's own settings: the same figures give the same page on every machine.
-    plain = {k: v for k, v in rcParamsDefault.items() if not k.startswith(("backend", "interactive", "toolbar"))}
+    kept = ("backend", "interactive", "toolbar")
+    plain: dict[Any, Any] = {k: v for k, v in rcParamsDefault.items() if not k.startswith(kept)}
     with warnings.catch_warnings():
         # A name in a script that the layout's font lacks; the browser has it.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
@@ -146,9 +147,11 @@ def finish(figure: Figure, title: str, description: str) -> Plot:
     Raises:
         ValueError: never by content; the library's own for a figure that cannot be drawn.
     """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415 - with the drawing library
+
     written = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(written, format="svg", metadata=nothing)
+    # Drawn once: `savefig` draws a second time, for other formats' sake.
+    FigureCanvasSVG(figure).print_svg(written, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return Plot(_adapt(written.getvalue(), clean(title), clean(description)), clean(title), clean(description))
 
 
