@@ -151,7 +151,9 @@ def finish(figure: Figure, title: str, description: str) -> Plot:
 
     written = io.StringIO()
     # Drawn once: `savefig` draws a second time, for other formats' sake.
-    FigureCanvasSVG(figure).print_svg(written, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    FigureCanvasSVG(figure).print_svg(  # type: ignore[no-untyped-call]
+        written, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    )
     return Plot(_adapt(written.getvalue(), clean(title), clean(description)), clean(title), clean(description))
 
 
