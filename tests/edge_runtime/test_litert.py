@@ -7,9 +7,11 @@ import sys
 from importlib import metadata, util
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from facegate_edge import _litert_library as _litert
+from facegate_edge import make_engine, this_machine
 from facegate_edge.errors import EngineUnavailableError
 
 
@@ -164,3 +166,98 @@ for _ in range(8):
 print(min(rounds[4:]) - min(rounds[:4]))
 """
     assert int(run_python(code, str(model))) < 1024
+
+
+GREETING = """
+import ctypes, sys, threading
+from pathlib import Path
+from facegate_edge._litert import LiteRtEngine, _quiet
+from facegate_edge._litert_library import load
+model = Path(sys.argv[1]).read_bytes()
+libc = ctypes.CDLL(None)
+def say(text):
+    libc.fputs(text, ctypes.c_void_p.in_dll(libc, "stderr"))
+"""
+
+
+def run_stderr(code: str, *arguments: str) -> bytes:
+    """Run code after GREETING in a fresh interpreter; return what came to its stderr."""
+    done = subprocess.run(  # noqa: S603 - our own interpreter and code
+        [sys.executable, "-c", GREETING + code, *arguments], capture_output=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.fixture
+def conv(tiny, tmp_path):
+    """A float model that XNNPACK takes, as a file."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tiny.big_conv_model(16, 16))
+    return str(path)
+
+
+def test_an_engine_says_nothing_on_stderr(conv):
+    """The greeting of TensorFlow Lite's first delegate is kept back, for every number of engines."""
+    assert run_stderr("for _ in range(3): LiteRtEngine(model).run()", conv) == b""
+
+
+def test_the_greeting_would_be_there(conv):
+    """Without that it is printed: the test above sees something."""
+    code = """
+from contextlib import nullcontext
+from facegate_edge import _litert
+_litert._quiet = lambda _: nullcontext()
+LiteRtEngine(model)
+"""
+    assert run_stderr(code, conv) == b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
+
+
+def test_whatever_else_is_said_while_a_model_is_compiled_is_passed_on(conv):
+    """Other lines reach stderr, once the model is compiled, and after it nothing is held back any more."""
+    code = """
+with _quiet(load()):
+    say(b"WARNING: before\\n")
+    LiteRtEngine(model)  # not the first any more
+    say(b"ERROR: after\\n")
+    print("Python's own", file=sys.stderr, flush=True)
+say(b"later\\n")
+"""
+    said = run_stderr(code, conv)
+    assert said == b"Python's own\nWARNING: before\nERROR: after\nlater\n"
+
+
+def test_stderr_is_given_back_when_compiling_fails(conv):
+    """A refused first model leaves C's stderr as it was."""
+    code = """
+try:
+    with _quiet(load()):
+        raise KeyError
+except KeyError:
+    say(b"here\\n")
+"""
+    assert run_stderr(code, conv) == b"here\n"
+
+
+def test_a_closed_stderr_stops_nothing(conv):
+    """A service whose stderr is closed makes engines as others do, also when there is something to say."""
+    code = "import os; os.close(2)\nwith _quiet(load()): say(b'lost')\nLiteRtEngine(model).run()"
+    assert run_stderr(code, conv) == b""
+
+
+def test_float16_arithmetic_does_something(tiny):
+    """Asked for, XNNPACK calculates otherwise: near float32 to a few thousandths, and not the same."""
+    if not {"f16c", "fp16"} & set(this_machine().features):
+        pytest.skip("needs a processor that XNNPACK has float16 kernels for")
+    model = tiny.big_conv_model(16, 32)
+    outputs = []
+    for float16 in (False, True):
+        with make_engine(model, engine="litert", float16=float16) as engine:
+            (array,) = engine.inputs.values()
+            array[...] = np.random.default_rng(0).uniform(-1, 1, array.shape)
+            engine.run()
+            (found,) = engine.outputs.values()
+            outputs.append(found.astype(np.float64))
+    exact, half = outputs
+    error = np.abs(half - exact).max() / np.abs(exact).max()
+    assert 0 < error < 0.02

@@ -107,6 +107,10 @@ def test_integers_are_accepted_where_numbers_are_needed(document):
         ("models", None),
         ("models[0]", []),
         ("models[0].precision", "int4"),
+        ("models[0].arithmetic", "float16"),  # at a model of another precision
+        ("models[0].arithmetic", "float32"),  # left out where it says nothing
+        ("models[0].arithmetic", "bfloat16"),
+        ("models[0].arithmetic", None),
         ("models[0].family", "arcface"),
         ("models[0].family", "mtcnn"),
         ("models[0].role", "tracker"),
@@ -246,6 +250,18 @@ def test_one_demonstration_model_makes_the_bundle_one(make_manifest, roles):
     assert parse_manifest(data) == manifest
     assert dump_manifest(parse_manifest(data)) == data
     assert data.count(b'"demonstration": true') == len(roles)
+
+
+def test_float16_arithmetic_survives_being_written_and_read(make_manifest):
+    """It stands at its model, and only there; a model without it keeps its bytes."""
+    manifest = make_manifest("detector", "recognizer")
+    models = (
+        manifest.models[0],
+        dataclasses.replace(manifest.models[1], precision="float16", arithmetic="float16"),
+    )
+    data = dump_manifest(dataclasses.replace(manifest, models=models))
+    assert data.count(b'"arithmetic": "float16"') == data.count(b"arithmetic") == 1
+    assert [m.arithmetic for m in parse_manifest(data).models] == ["float32", "float16"]
 
 
 def test_a_manifest_without_demonstration_models_keeps_its_bytes(make_manifest):

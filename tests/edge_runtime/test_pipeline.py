@@ -16,6 +16,7 @@ from fake_engine import ARCFACE, FakeEngine, detector, image, liveness, recogniz
 from facegate_edge import _pipeline
 from facegate_edge._engine import EngineChoice
 from facegate_edge._gallery import compare
+from facegate_edge._machine import MachineFacts
 from facegate_edge._manifest import Manifest
 from facegate_edge._pipeline import Pipeline
 from facegate_edge._timings import INFERENCE, STAGES, Timings
@@ -49,9 +50,9 @@ def fakes(monkeypatch):
     def answer(_inputs, outputs):
         outputs["embedding"][0] = (1, 2, 3, 4)
 
-    def factory(model, *, threads=1):
+    def factory(model, *, threads=1, float16=False):
         made[model] = FakeEngine(infos[model], answer if model == "recognizer" else lambda _i, _o: None)
-        made[model].threads = threads
+        made[model].threads, made[model].float16 = threads, float16
         return made[model]
 
     monkeypatch.setattr(_pipeline, "choose_engine", lambda _: EngineChoice("fake", "for tests", factory))
@@ -71,6 +72,26 @@ def test_a_pipeline_takes_what_it_needs_from_the_manifest(fakes):
         assert pipeline.has_liveness
         assert [fakes[r].threads for r in ("detector", "recognizer", "liveness")] == [3, 3, 3]
         assert repr(pipeline) == "Pipeline(test 1.0.0, fake)"
+
+
+@pytest.mark.parametrize(
+    ("precision", "arithmetic", "features", "asked"),
+    [
+        ("float16", "float16", ("neon", "fp16"), True),
+        ("float16", "float16", ("neon",), False),
+        ("float16", "float32", ("neon", "fp16"), False),
+        ("float16", "float16", ("avx2", "f16c", "avx512fp16"), False),
+    ],
+)
+def test_float16_arithmetic_is_asked_for_where_it_was_measured_and_the_core_has_it(
+    fakes, monkeypatch, precision, arithmetic, features, asked
+):
+    """Both must hold, for each model by itself: a model that was measured in float32 stays in float32."""
+    monkeypatch.setattr(_pipeline, "this_machine", lambda: MachineFacts("aarch64", features=features))
+    half = dataclasses.replace(recognizer(4), precision=precision, arithmetic=arithmetic)
+    with Pipeline(Models(detector(), half)):
+        assert fakes["recognizer"].float16 is asked
+        assert fakes["detector"].float16 is False
 
 
 def test_every_method_works_on_one_face(fakes):
