@@ -108,6 +108,21 @@ def test_bench_measures_foreign_bundles_only_if_told_to(run, built_for):
     assert run("bench", path, "--trust", key, "--any-machine")[0] == 3
 
 
+def test_init_says_that_a_gate_will_not_open_here(run, built_for, tmp_path):
+    """A gate can be made for another machine, on a build host; that it cannot run here is told."""
+    path, key = built_for("x86_64")
+    blank = json.loads(run("init", "--print-declaration")[1])
+    declaration = tmp_path / "declaration.json"
+    texts = {name: "entrance" for name, value in blank.items() if value == ""}
+    answers = {name: False for name, value in blank.items() if value is None}
+    declaration.write_text(json.dumps(blank | texts | answers | {"legal_basis": "explicit_consent"}))
+    common = ("init", tmp_path / "gate", "--bundle", path, "--trust", key, "--declaration", declaration, "--dry-run")
+    code, out, err = run(*common)
+    assert code == 0, err
+    assert "NOT FOR THIS MACHINE" in out
+    assert json.loads(run(*common, "--json")[1])["bundle"]["target"]["verdict"] == "refuse"
+
+
 @pytest.mark.usefixtures("on_a_pi")
 def test_a_gate_refuses_models_for_another_machine(built_for):
     """What opens a gate with its models makes a pipeline of its bundle, which refuses."""

@@ -17,6 +17,7 @@ from facegate._new_gate import DEFAULT_KEY, check_new_gate, create_gate, default
 from facegate._policy import Policy
 from facegate._policy_json import load_policy
 from facegate._reference import KEY, open_reference_bundle, reference_policy
+from facegate.cli._bundle import fit_lines, fit_report
 from facegate.cli._memory import refuse_core_dumps
 from facegate.errors import DeclarationError
 from facegate_edge._bundle import open_bundle
@@ -222,6 +223,7 @@ def _report(
             "name": bundle.manifest.name,
             "version": bundle.manifest.version,
             "signed_by": bundle.key_id,
+            "target": fit_report(bundle.manifest.target),
         },
         "demonstration": bundle.manifest.demonstration,
         "policy": rules.id,
@@ -246,6 +248,7 @@ def _report(
         f"  roles     one credential each in {credentials}: hand them out, and leave none where the gate is",
         "  people    none yet",
     ]
+    lines += fit_lines(bundle.manifest.target)
     if bundle.manifest.demonstration:
         lines.append("FOR DEMONSTRATIONS ONLY: it recognizes rendered faces, and every decision is marked")
     if point is not None and not point.dataset:
