@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from facegate_convert._evaluate._manifest import load_document
 from facegate_convert._files import write_file
-from facegate_convert.errors import ResultError
+from facegate_convert.errors import OutputFileError, ResultError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +104,27 @@ class Evaluation:
 
     def to_json(self) -> bytes:
         """The document's bytes; equal evaluations give equal bytes. Numbers that JSON has no word for become null."""
-        return json.dumps(finite(self.to_dict()), ensure_ascii=True, allow_nan=False, indent=1).encode() + b"\n"
+        return dump(self.to_dict())
+
+
+def dump(document: Mapping[str, Any]) -> bytes:
+    """A JSON document's bytes, a line for each section. Numbers that JSON has no word for become null."""
+    lines = (
+        f" {json.dumps(key)}: {json.dumps(finite(value), ensure_ascii=True, allow_nan=False)}"
+        for key, value in document.items()
+    )
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def make_folder(path: Path) -> Path:
+    """A folder for a result, which only its owner can look into if it is new. Raises OutputFileError."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputFileError(
+            f"the folder {path} cannot be made: {error.strerror}", hint="name a folder that can be written to"
+        ) from error
+    return path
 
 
 def save_evaluation(evaluation: Evaluation, folder: Path) -> Path:

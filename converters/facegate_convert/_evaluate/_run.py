@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from facegate_convert._evaluate._manifest import DatasetManifest
     from facegate_convert._evaluate._similarity import Templates
     from facegate_convert._evaluate._sources import Source
+    from facegate_convert._evaluate._validate import Problem
 
 FMR_TARGETS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 FPIR_TARGETS = (1e-1, 1e-2, 1e-3)
@@ -176,6 +178,47 @@ def evaluate(
     for row in records.rows["values"]:
         row.fill(0)  # nothing of the templates stays in this process's memory for longer than needed
     return evaluation
+
+
+def validate(
+    dataset: Dataset,
+    source: Source | None,
+    *,
+    faces: str = "largest",
+    folder: Path | None = None,
+    jobs: int | None = None,
+    engine: str | None = None,
+    progress: Progress | None = None,
+) -> tuple[Problem, ...]:
+    """What is wrong with a dataset; see `KINDS` in `_validate`.
+
+    Args:
+        dataset: to look at.
+        source: of templates; without one only files are looked at.
+        faces: which face of several.
+        folder: where templates are kept; nowhere if None.
+        jobs: processes; one a processor if None.
+        engine: "litert" or "tflite" to force one.
+        progress: is told (step, done, total).
+
+    Raises:
+        FacegateError: what the source's own errors are.
+    """
+    from facegate_convert._evaluate._count import count  # noqa: PLC0415 - numpy is not for the command line's help
+    from facegate_convert._evaluate._similarity import Templates  # noqa: PLC0415
+    from facegate_convert._evaluate._sources import files_source, get_records  # noqa: PLC0415
+    from facegate_convert._evaluate._validate import find_problems  # noqa: PLC0415
+    from facegate_edge._quality import QualityGate  # noqa: PLC0415
+
+    records, _ = get_records(
+        source or files_source(), dataset, faces=faces, folder=folder, jobs=jobs, engine=engine, progress=progress
+    )
+    templates = scores = None
+    if source is not None:
+        templates = Templates(dataset, records)
+        with contextlib.suppress(EvaluationError):  # too few are left to compare: the problems say why
+            scores = count(dataset, templates, worst=0, progress=progress).subjects.scores
+    return find_problems(dataset, records, templates, scores, QualityGate())
 
 
 def _refuse_low_quality(records: Records) -> None:

@@ -131,6 +131,11 @@ def features_source(path: Path) -> Source:
     return Source("features", path.name, "", {"space": None}, stored=path)
 
 
+def files_source() -> Source:
+    """No model at all: photographs are opened and nothing more."""
+    return Source("files", "files", _digest("files"), {}, config={"kind": "files"}, length=0)
+
+
 def get_records(
     source: Source,
     dataset: Dataset,

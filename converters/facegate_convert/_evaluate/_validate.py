@@ -82,7 +82,7 @@ def find_problems(
         if dataset.pairs is None:
             problems += _misfiled(dataset, templates, alike, unlike)
         else:
-            problems += _wrong_pairs(dataset, templates, alike, unlike)
+            problems += _wrong_pairs(templates, alike, unlike)
     order = {kind: i for i, kind in enumerate(KINDS)}
     return tuple(sorted(problems, key=lambda p: (order[p.kind], p.photographs)))
 
@@ -200,7 +200,7 @@ def _one_person(
     return [problem for _, problem in sorted(found, key=lambda f: (f[0], f[1].photographs))[:_MOST]]
 
 
-def _wrong_pairs(dataset: Dataset, templates: Templates, alike: float, unlike: float) -> list[Problem]:
+def _wrong_pairs(templates: Templates, alike: float, unlike: float) -> list[Problem]:
     found = []
     for block in templates.blocks():
         odd = block.score <= unlike if block.genuine else block.score >= alike

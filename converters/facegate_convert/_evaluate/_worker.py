@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def _maker(config: dict[str, Any], stdin: IO[bytes]) -> Any:
-    from facegate_convert._evaluate._makers import HostedMaker, LocalMaker  # noqa: PLC0415 - loads the engine
+    from facegate_convert._evaluate._makers import FilesMaker, HostedMaker, LocalMaker  # noqa: PLC0415 - loads the engine
     from facegate_convert.errors import WorkerError  # noqa: PLC0415
 
     models = {}
@@ -76,6 +76,8 @@ def _maker(config: dict[str, Any], stdin: IO[bytes]) -> Any:
         if data is None:
             raise WorkerError("the input ended before the models")
         models[role] = data
+    if config["kind"] == "files":
+        return FilesMaker()
     if config["kind"] == "hosted":
         return HostedMaker(config, models)
     return LocalMaker(config, models)
@@ -107,6 +109,8 @@ def _make(maker: Any, digest: bytes, path: Path) -> bytes:
         frame = load_image(io.BytesIO(data))
         row["width"], row["height"] = frame.size
         row["look"] = look(frame)
+        if not maker.policy:
+            return row.tobytes()
         faces = maker.detect(frame)
         row["faces"] = min(len(faces), 0xFFFF)
         face = choose(faces, frame, maker.policy)

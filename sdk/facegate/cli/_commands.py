@@ -31,6 +31,7 @@ _bundle = LazyGroup(
     path="bundle.",
     lazy={
         "build": Lazy("Put converted models into a bundle.", extra="convert"),
+        "calibrate": Lazy("Write measured operating points into a bundle.", extra="convert"),
         "sign": Lazy("Sign a bundle.", extra="convert"),
         "verify": Lazy("Check a bundle's signature, manifest and hashes.", "facegate.cli._bundle:verify"),
         "inspect": Lazy("Show what is in a bundle.", "facegate.cli._bundle:inspect"),
@@ -56,6 +57,10 @@ _evaluate = LazyGroup(
     help="Measure how well models tell people apart, on photographs of your own.",
     path="evaluate.",
     lazy={
+        "run": Lazy("Measure a source of templates on a dataset.", extra="convert"),
+        "validate": Lazy("Find what is wrong with a dataset.", extra="convert"),
+        "report": Lazy("Make the page of a result.", extra="convert"),
+        "compare": Lazy("Put two results side by side.", extra="convert"),
         "features": Lazy("Ask a hosted model for the features of photographs.", extra="convert"),
         "serve": Lazy("Serve models by the hosted protocol, for an evaluation.", extra="serve"),
         "account": Lazy("Make or remove an account of the hosted server.", extra="serve"),
