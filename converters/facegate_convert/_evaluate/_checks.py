@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,8 @@ def check(requirement: Requirement, result: Mapping[str, Any], *, strict: bool) 
         return {"require": requirement.text, "measured": None, "met": False, "strict": strict, "note": found}
     value, low, high, note = found
     taken = (high if requirement.most else low) if strict else value
+    if math.isinf(value):
+        note = note or "the best group has no errors: every other is infinitely worse"
     met = taken <= requirement.limit if requirement.most else taken >= requirement.limit
     return {
         "require": requirement.text,

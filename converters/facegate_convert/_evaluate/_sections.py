@@ -76,6 +76,9 @@ def points_section(
         found.append(section)
         if not figure.carried:
             notes.append(figure.note)
+    if len(notes) > 1:
+        lower = ", ".join(f"{point['fmr']:g}" for point in found if not point["carried"])
+        notes = [f"{notes[0]}; likewise for FMR {lower.partition(', ')[2]}"]
     return found, notes
 
 

@@ -1,8 +1,7 @@
 """One process that makes templates: `python -m facegate_convert._evaluate._worker`, started by `_workers` only.
 
-It speaks through its standard input and output in frames: a length (4 bytes, little endian) and so many bytes, on the
-way back with a letter in front that says what they are. It ends when its input does, so that none outlives a run that
-was killed.
+It speaks through its standard input and output (see `_frames`). It ends when its input does, so that none outlives a
+run that was killed.
 """
 
 from __future__ import annotations
@@ -11,29 +10,15 @@ import io
 import json
 import os
 import signal
-import struct
 import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from facegate_convert._evaluate._frames import ERROR, LENGTH, READY, RESULT, read_frame
+
 if TYPE_CHECKING:
     from facegate_edge._values import Face, Frame
-
-LENGTH = struct.Struct("<I")
-READY, RESULT, ERROR = b"D", b"R", b"E"
-FACES = ("largest", "central", "refuse")
-
-
-def read_frame(stream: IO[bytes]) -> bytes | None:
-    """One frame, None at the end of the stream (also in the middle of a frame: whoever wrote it is gone)."""
-    head = stream.read(LENGTH.size)
-    if len(head) < LENGTH.size:
-        return None
-    size = LENGTH.unpack(head)[0]
-    data = stream.read(size)
-    return data if len(data) == size else None
-
 
 def main() -> int:
     """Make templates until the input ends."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from facegate_convert import errors
 from facegate_convert._evaluate._cache import STATUSES, record_type
-from facegate_convert._evaluate._worker import ERROR, LENGTH, READY, RESULT, read_frame
+from facegate_convert._evaluate._frames import ERROR, LENGTH, READY, RESULT, read_frame
 from facegate_edge import errors as edge_errors
 
 if TYPE_CHECKING:

@@ -200,12 +200,12 @@ def describe(evaluation: Evaluation, path: Path) -> str:
         f"  failure to detect {_rate(e.failures['detect'])}, to enroll {_rate(e.failures['enroll'])}",
         f"  equal error rate {_percent(e.summary['eer']['value'])}",
     ]
-    for point in e.operating_points:
-        carried = "" if point["carried"] else "  (not shown by so few comparisons)"
-        lines.append(
-            f"  FMR {point['fmr']:g}: threshold {point['threshold']:.4f}, FNMR {_rate(point['fnmr'])}, "
-            f"with failures {_percent(point['fnmr_with_failures']['value'])}{carried}"
-        )
+    lines += [
+        f"  FMR {point['fmr']:g}: threshold {point['threshold']:.4f}, FNMR {_rate(point['fnmr'])}, "
+        f"with failures {_percent(point['fnmr_with_failures']['value'])}"
+        for point in e.operating_points
+        if point["carried"]
+    ]
     lines += [
         f"  the bundle's threshold {p['threshold']:.4f} for FMR {p['fmr']:g}: FMR {_rate(p['fmr_measured'])} "
         f"({p['verdict']}), FNMR {_rate(p['fnmr'])}"
