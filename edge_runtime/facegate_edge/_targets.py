@@ -164,7 +164,7 @@ def check_fit(name: str, facts: MachineFacts | None = None, *, any_machine: bool
 def _differences(wanted: Target, facts: MachineFacts) -> dict[str, str]:
     """What of the profile this machine does not have: a sentence for each kind of difference."""
     if wanted.machine != facts.machine:
-        return {"machine": f"{wanted.title} is {wanted.machine}, this system is {facts.machine or 'unknown'}"}
+        return {"machine": f"this system is {facts.machine or 'unknown'}, not {wanted.machine}"}
     found = {}
     missing = [feature for feature in wanted.features if feature not in facts.features]
     if missing:
@@ -173,7 +173,7 @@ def _differences(wanted: Target, facts: MachineFacts) -> dict[str, str]:
         found["memory"] = f"it was built for {wanted.memory_mb} MB of memory, and there are {facts.memory_mb}"
     if wanted.boards and facts.target != wanted.name:
         here = facts.board or "not known as one"
-        found["board"] = f"its figures are those of a {wanted.title}, and this is {here}"
+        found["board"] = f"this is {here}, and its figures are those of a {wanted.title}"
     return found
 
 
@@ -184,6 +184,8 @@ def _hint(wanted: Target, facts: MachineFacts, refusing: list[str]) -> str:
     own = [facts.target, *(name for name, profile in targets().items() if not profile.boards and profile.machine)]
     fitting = (name for name in own if name in targets() and not _differences(targets()[name], facts))
     build = f"build a bundle for this machine: --target {next(fitting, GENERIC)}"
+    if "machine" in refusing and facts.machine == "x86_64":
+        return f"copy it to its device; `facegate try` and `bench --any-machine` run it here all the same. Or {build}"
     if refusing and facts.kernel_machine == wanted.machine:
         return f"the kernel is {wanted.machine}, this Python is not: install the 64-bit system, or {build}"
     return build

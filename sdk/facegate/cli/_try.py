@@ -18,6 +18,7 @@ from facegate._policy import Policy
 from facegate.cli._trust import open_trusted, trust_options
 from facegate_edge._image import load_image
 from facegate_edge._keys import SigningKey
+from facegate_edge._targets import check_fit
 from facegate_edge.errors import FrameError
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def try_(
     No similarity is shown, because none ever leaves. Decisions are marked as a demonstration and signed by a key that
     exists for this run only. Nobody is locked out here, however many probes fail and however fast they come.
     """
+    from facegate_edge._pipeline import Pipeline  # noqa: PLC0415 - help must not wait
+
     wanted = _people(people)
     policy = Policy(threshold=threshold, max_attempts=0, max_trials_per_minute=0)
     if fmr is not None:
@@ -71,7 +74,15 @@ def try_(
     device = SigningKey.generate()
     with contextlib.ExitStack() as stack:
         opened = stack.enter_context(open_trusted(bundle, trust, development=development))
-        gate, credentials = Gate.in_memory(opened, policy, device, device_id="try", demonstration=True)
+        # Where bundles are built they are tried, whatever they are built for: nothing is decided about anybody.
+        pipeline = Pipeline(opened, any_machine=True)
+        stack.callback(pipeline.close)
+        fit = check_fit(opened.manifest.target, any_machine=True)
+        if fit.verdict != "yes":
+            output.progress(f"the bundle was built for {opened.manifest.target}: {fit}")
+        gate, credentials = Gate.in_memory(
+            opened, policy, device, device_id="try", demonstration=True, pipeline=pipeline
+        )
         stack.enter_context(gate)
         enroller = gate.enroller(credentials["enroller"])
         recognizer = gate.recognizer(credentials["recognizer"])
