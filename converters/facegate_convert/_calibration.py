@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from facegate_edge._kernels import Letterbox
     from facegate_edge._manifest import ModelInfo
-    from facegate_edge._values import Frame
+    from facegate_edge._values import Face, Frame
 
     Array = npt.NDArray[np.float32]
 
@@ -36,6 +36,8 @@ class Crops:
 
     Attributes:
         inputs: float32 (1, H, W, 3) each, normalised as the model is fed.
+        samples: what a report calls each of them: the first 12 hex digits of its photograph's sha256, with #2, #3, ...
+            for further faces; never a name.
         fingerprint: sha256 (hex) over the sorted sha256s of the photographs that were read.
         images: photographs that were read.
         unreadable: files that are no images; left out.
@@ -45,6 +47,7 @@ class Crops:
     """
 
     inputs: tuple[Array, ...]
+    samples: tuple[str, ...]
     fingerprint: str
     images: int
     unreadable: int
@@ -87,8 +90,9 @@ def prepare(
     if not paths:
         raise CalibrationError(f"{folder} holds no photographs", hint="name a folder of JPEG or PNG files")
     inputs: list[Array] = []
+    samples: list[str] = []
     hashes, unreadable, without_face, looked_at = [], [], 0, 0
-    with _Preparer(info, data, detector) as preparer:
+    with Preparer(info, data, detector) as preparer:
         for done, path in enumerate(paths):
             if sum(value.nbytes for value in inputs) >= MAX_BYTES:
                 break
@@ -102,6 +106,7 @@ def prepare(
             found = preparer.inputs(frame)
             without_face += not found
             inputs += found
+            samples += [sample_name(hashes[-1], face) for face in range(len(found))]
             if progress:
                 progress(done + 1, len(paths))
     if not hashes:
@@ -115,8 +120,20 @@ def prepare(
         )
     digest = hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
     return Crops(
-        tuple(inputs), digest, len(hashes), len(unreadable), without_face, len(paths) - looked_at, tuple(unreadable)
+        tuple(inputs),
+        tuple(samples),
+        digest,
+        len(hashes),
+        len(unreadable),
+        without_face,
+        len(paths) - looked_at,
+        tuple(unreadable),
     )
+
+
+def sample_name(sha256: str, face: int = 0) -> str:
+    """What a report calls a face of a photograph: whoever has the photograph finds it, nobody else learns anything."""
+    return f"{sha256[:12]}#{face + 1}" if face else sha256[:12]
 
 
 def synthetic_inputs(info: ModelInfo, count: int = 8) -> tuple[Array, ...]:
@@ -139,7 +156,7 @@ def synthetic_inputs(info: ModelInfo, count: int = 8) -> tuple[Array, ...]:
     return tuple(found)
 
 
-class _Preparer:
+class Preparer:
     """Turns one frame after another into inputs, by the very classes that a device runs."""
 
     def __init__(self, info: ModelInfo, data: bytes, detector: tuple[ModelInfo, bytes] | None) -> None:
@@ -151,6 +168,7 @@ class _Preparer:
         height, width = info.input.tensor.shape[1:3]
         self._size = (width, height)
         self._role = info.role
+        self._scale = 1.0
         self._detector: Detector | None = None
         with contextlib.ExitStack() as stack:
             engine = stack.enter_context(make_engine(data))
@@ -173,7 +191,7 @@ class _Preparer:
             CalibrationError: faces would have to be found, and there is no detector.
         """
         if self._role == "detector":
-            self._whole.preprocess(frame)
+            self._scale = self._whole.preprocess(frame)
             return [self._buffer.copy()]
         if frame.size == self._size:
             self._crop.run(frame)
@@ -186,16 +204,33 @@ class _Preparer:
         found = []
         for face in self._detector.detect(frame):
             x1, y1, x2, y2 = face.box.tolist()
-            if min(x2 - x1, y2 - y1) < MIN_FACE:
-                continue
-            try:
-                if self._role == "recognizer":
-                    self._aligner.align(frame, face)
-                else:
-                    self._liveness.check(frame, face)
-            except KernelError:  # landmarks that coincide, a box that is empty: no usable face
-                continue
-            found.append(self._buffer.copy())
+            if min(x2 - x1, y2 - y1) >= MIN_FACE and (value := self._face(frame, face)) is not None:
+                found.append(value)
+        return found
+
+    def whole(self, frame: Frame) -> tuple[Array, float]:
+        """A detector's input for a photograph, and the scale from the photograph to it."""
+        (value,) = self.inputs(frame)
+        return value, self._scale
+
+    def largest(self, frame: Frame) -> Array | None:
+        """The input for the largest face of a photograph, as a device enrols it; None without a usable face."""
+        if frame.size == self._size or self._detector is None:
+            return self.inputs(frame)[0]
+        faces = self._detector.detect(frame)
+        if not faces:
+            return None
+        return self._face(frame, max(faces, key=lambda f: float((f.box[2] - f.box[0]) * (f.box[3] - f.box[1]))))
+
+    def _face(self, frame: Frame, face: Face) -> Array | None:
+        try:
+            if self._role == "recognizer":
+                self._aligner.align(frame, face)
+            else:
+                self._liveness.check(frame, face)
+        except KernelError:  # landmarks that coincide, a box that is empty: no usable face
+            return None
+        found: Array = self._buffer.copy()
         return found
 
     def __enter__(self) -> Self:

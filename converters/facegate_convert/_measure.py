@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from facegate_edge._engine import Engine
     from facegate_edge._manifest import Quantization
 
     Arrays = dict[str, npt.NDArray[np.float32]]
+
+
+_MAX_ROUNDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +127,33 @@ def run_engine(model: bytes, inputs: Sequence[npt.NDArray[np.float32]]) -> Array
     Raises:
         facegate_edge.errors.EngineError: if the engine refuses the model.
     """
-    import numpy as np  # noqa: PLC0415
-
     from facegate_edge import make_engine  # noqa: PLC0415
 
     with make_engine(model, threads=1) as engine:
-        (info,) = engine.input_infos
-        rows: dict[str, list[npt.NDArray[np.float32]]] = {output.name: [] for output in engine.output_infos}
-        for value in inputs:
-            engine.inputs[info.name][...] = quantize(value, info.quantization, info.dtype)
-            engine.run()
-            for output in engine.output_infos:
-                rows[output.name].append(dequantize(engine.outputs[output.name], output.quantization))
-        return {name: np.stack(values) for name, values in rows.items()}
+        return outputs_of(engine, inputs)
+
+
+def outputs_of(engine: Engine, inputs: Sequence[npt.NDArray[np.float32]]) -> Arrays:
+    """The outputs of an engine by name, dequantised to float32 (N, *shape), for inputs (1, H, W, 3) in float32.
+
+    Raises:
+        facegate_edge.errors.EngineError, MeasureError: the model failed to run.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    rows: dict[str, list[npt.NDArray[np.float32]]] = {output.name: [] for output in engine.output_infos}
+    for value in inputs:
+        feed(engine, value)
+        engine.run()
+        for output in engine.output_infos:
+            rows[output.name].append(dequantize(engine.outputs[output.name], output.quantization))
+    return {name: np.stack(values) for name, values in rows.items()}
+
+
+def feed(engine: Engine, value: npt.NDArray[np.float32]) -> None:
+    """Put an input (1, H, W, 3), float32, into an engine, quantised if its input is."""
+    (info,) = engine.input_infos
+    engine.inputs[info.name][...] = quantize(value, info.quantization, info.dtype)
 
 
 def quantize(value: npt.NDArray[np.float32], quantization: Quantization | None, dtype: str) -> npt.NDArray[np.generic]:
@@ -170,8 +188,19 @@ def latency(models: Mapping[str, bytes], *, threads: int, seconds: float = 1.5) 
         threads: threads for each engine.
         seconds: how long to measure in all; at least 10 rounds are run.
     """
-    import contextlib  # noqa: PLC0415
+    return medians(times(models, threads=threads, seconds=seconds))
+
+
+def medians(found: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The median of each model's times, in milliseconds, rounded to a microsecond."""
     import statistics  # noqa: PLC0415
+
+    return {name: round(statistics.median(values) * 1000, 3) for name, values in found.items()}
+
+
+def times(models: Mapping[str, bytes], *, threads: int, seconds: float = 1.5) -> dict[str, list[float]]:
+    """The time of each run of each model, in seconds, round by round: see `latency`."""
+    import contextlib  # noqa: PLC0415
 
     from facegate_edge import make_engine  # noqa: PLC0415
 
@@ -180,16 +209,16 @@ def latency(models: Mapping[str, bytes], *, threads: int, seconds: float = 1.5) 
         for engine in engines.values():
             engine.run()
             engine.run()
-        times: dict[str, list[float]] = {name: [] for name in engines}
+        found: dict[str, list[float]] = {name: [] for name in engines}
         end = time.perf_counter() + seconds
         rounds = 0
-        while rounds < 10 or time.perf_counter() < end:  # noqa: PLR2004
+        while rounds < 10 or (time.perf_counter() < end and rounds < _MAX_ROUNDS):  # noqa: PLR2004
             for name, engine in engines.items():
                 start = time.perf_counter()
                 engine.run()
-                times[name].append(time.perf_counter() - start)
+                found[name].append(time.perf_counter() - start)
             rounds += 1
-    return {name: statistics.median(values) * 1000 for name, values in times.items()}
+    return found
 
 
 def partitions(model: bytes) -> int:

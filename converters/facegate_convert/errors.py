@@ -10,31 +10,44 @@ __all__ = [
     "BuildError",
     "CacheError",
     "CalibrationError",
+    "CatalogueError",
     "ConvertError",
     "CropError",
     "DatasetChangedError",
     "DatasetError",
+    "DriftError",
     "DynamicShapeError",
     "EndpointError",
     "EndpointRefusedError",
     "EndpointSetupError",
     "EndpointTrustError",
     "EvaluationError",
+    "EvidenceError",
     "ExternalDataError",
     "FeatureError",
+    "GateError",
     "InputSizeError",
     "InvalidGraphError",
+    "LicenceError",
     "MeasureError",
     "ModelFileError",
+    "ModelHashError",
     "NotOnnxError",
     "OutputFileError",
     "ParityError",
+    "PartitionError",
     "ProhibitedModelError",
+    "PullBusyError",
+    "PullError",
+    "PullRefusedError",
+    "PullTrustError",
     "QuantizationError",
     "ResultError",
     "ServeError",
+    "SpeedError",
     "TruncatedModelError",
     "UnknownFamilyError",
+    "UnknownModelError",
     "UnsupportedOperatorError",
     "UnsupportedOpsetError",
     "WorkerError",
@@ -120,8 +133,40 @@ class MeasureError(ConvertError, RuntimeError):
     """The converted model, or its source, cannot be run for comparison."""
 
 
-class ParityError(ConvertError, ArithmeticError):
-    """The converted model does not compute what its source computes."""
+class GateError(ConvertError, RuntimeError):
+    """A model was converted and did not pass a gate: it is refused.
+
+    Attributes:
+        gates: names of the gates that it failed.
+        report: what the conversion found, None if it had not come that far.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "", gates: tuple[str, ...] = (), report: object = None) -> None:
+        super().__init__(message, hint=hint)
+        self.gates = gates
+        self.report = report
+
+
+class ParityError(GateError, ArithmeticError):
+    """The converted float32 model does not compute what its source computes."""
+
+
+class DriftError(GateError):
+    """The converted model decides otherwise than its source."""
+
+
+class SpeedError(GateError):
+    """The converted model is slower than its target's profile allows."""
+
+
+class PartitionError(GateError):
+    """XNNPACK takes the converted model in more pieces than its float32 form, or leaves operators outside."""
+
+
+class EvidenceError(GateError):
+    """A gate was asked for strictly and could not be run, or too little was measured to tell."""
 
 
 class OutputFileError(ConvertError, OSError):
@@ -196,3 +241,45 @@ class ServeError(ConvertError, OSError):
     """The server of the hosted protocol cannot be started: its address is taken, or not this machine's."""
 
     exit_code = 5
+
+
+class CatalogueError(ConvertError, ValueError):
+    """A catalogue of models cannot be read, or says something that makes no sense."""
+
+
+class UnknownModelError(ConvertError, KeyError):
+    """The catalogue has no such model."""
+
+    __str__ = Exception.__str__  # a KeyError's own shows a quoted argument
+
+
+class LicenceError(ConvertError, PermissionError):
+    """The licence of a model was not accepted."""
+
+
+class ModelHashError(ConvertError, ValueError):
+    """A file is not the model that the catalogue names: its hash is another."""
+
+    exit_code = 4
+
+
+class PullError(ConvertError, ConnectionError):
+    """A model cannot be fetched just now; what came is kept, and trying again may help."""
+
+    exit_code = 5
+
+
+class PullBusyError(PullError):
+    """Another command is fetching the same model into the same folder."""
+
+
+class PullRefusedError(PullError):
+    """A server or folder does not have the model; trying again does not help."""
+
+    exit_code = 3
+
+
+class PullTrustError(PullError):
+    """It cannot be proven that a server is the one that was named, or it sends elsewhere over an open line."""
+
+    exit_code = 4

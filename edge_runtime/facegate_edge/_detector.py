@@ -75,6 +75,18 @@ class Detector:
         scale = self._letterbox.run(frame)
         if timings is not None:
             timings.lap("preprocess")
+        return self.read(scale, timings)
+
+    def read(self, scale: float = 1.0, timings: Timings | None = None) -> tuple[Face, ...]:
+        """The faces of what stands in the engine's input; `detect` without its first step.
+
+        Args:
+            scale: from the frame to the input, as `preprocess` returned it; 1 gives pixels of the input.
+            timings: records where the time goes.
+
+        Raises:
+            EngineError: the model failed to run.
+        """
         self._engine.run()
         if timings is not None:
             timings.lap("detect")

@@ -141,6 +141,8 @@ class ModelProvenance:
         parity: per output, figures against the ONNX model: e.g. {"embedding": {"cosine_min": 0.99, ...}}.
         demonstration: the model says of itself that it is good for demonstrations only: whatever a bundle that holds
             it decides is no decision about a person. Written only where it is true.
+        allowances: names of the gates that the conversion failed and whoever converted it accepted, e.g. "drift-p1".
+            Written only where there are any.
     """
 
     source_sha256: str
@@ -150,6 +152,7 @@ class ModelProvenance:
     calibration: str
     parity: dict[str, dict[str, float]]
     demonstration: bool = field(default=False, metadata=OMITTED)
+    allowances: tuple[str, ...] = field(default=(), metadata=OMITTED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,8 @@ def _encode(value: Any, kind: Any, path: str) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         _expect(type(value) is kind, path, f"a {kind.__name__}")
         written = {n: _encode(getattr(value, n), inner, _join(path, n)) for n, inner in _fields(kind).items()}
-        return {n: v for n, v in written.items() if n not in _omitted(kind) or v != _omitted(kind)[n]}
+        omitted = _omitted(kind)
+        return {n: v for n, v in written.items() if n not in omitted or getattr(value, n) != omitted[n]}
     if origin is types.UnionType:
         inner = next(k for k in typing.get_args(kind) if k is not types.NoneType)
         return None if value is None else _encode(value, inner, path)

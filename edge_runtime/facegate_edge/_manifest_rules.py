@@ -35,6 +35,7 @@ _CREATED = re.compile(
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}", re.ASCII)
+_GATE = re.compile(r"[a-z0-9][a-z0-9@._-]{0,63}", re.ASCII)
 _MAX_SIDE = 4096
 _MAX_ELEMENTS = 1 << 26
 _MAX_RANK = 8
@@ -132,6 +133,9 @@ def _check_model(model: ModelInfo, path: str) -> None:
     if model.provenance.calibration:
         _match(_SHA256, model.provenance.calibration, f"{path}.provenance.calibration")
     _require(bool(model.provenance.licence), f"{path}.provenance.licence", 'this must not be empty: say "unknown"')
+    _unique(list(model.provenance.allowances), f"{path}.provenance.allowances", "name")
+    for i, gate in enumerate(model.provenance.allowances):
+        _match(_GATE, gate, f"{path}.provenance.allowances[{i}]")
     _check_input(model.input, f"{path}.input")
     _require(bool(model.outputs), f"{path}.outputs", "a model has at least one output")
     _unique([t.name for t in model.outputs], f"{path}.outputs", "name")

@@ -120,7 +120,9 @@ def test_heads_keep_their_own_scales(tmp_path):
     """Scores and boxes of a quantised detector are not forced onto one scale."""
     source = write(tmp_path, tiny_onnx.detector((1, 4, 10), anchors=2))
     photographs = images(tmp_path / "photographs", (80, 60), 4)
-    result = convert(source, dataclasses.replace(QUIET, precision="int8", calibration=photographs))
+    # Weights at random find faces at random, which no two precisions agree on.
+    options = dataclasses.replace(QUIET, precision="int8", calibration=photographs, allow_drift=True)
+    result = convert(source, options)
     scales = {o.name: o.quantization for o in result.info.outputs}
     assert {scales[f"score_{s}"].scale for s in (8, 16, 32)} == {1 / 256}
     assert len({quantization.scale for quantization in scales.values()}) > 4
@@ -236,8 +238,9 @@ def test_drift_is_refused_unless_accepted(tmp_path, monkeypatch):
     """A float32 model that differs from its source is not written; --allow-drift takes it all the same."""
     source = write(tmp_path, tiny_onnx.vector(64))
     monkeypatch.setattr(_convert, "MAX_DRIFT", 0.0)
-    with pytest.raises(ParityError, match="differs from its source"):
+    with pytest.raises(ParityError, match="differs from its source") as caught:
         convert(source, QUIET)
+    assert "--allow-drift" in caught.value.hint
     assert convert(source, dataclasses.replace(QUIET, allow_drift=True)).model
 
 
