@@ -29,6 +29,7 @@ __all__ = ["Server", "bind", "is_local", "server_context"]
 
 MAX_CONNECTIONS = 128
 MAX_CONNECTIONS_EACH = 48  # of one address beyond the loopback
+MAX_AHEAD = 1 << 16  # bytes that a connection may say, in all its life, before it was answered what it said before
 HANDSHAKE_SECONDS = 10.0  # for TLS
 HEAD_SECONDS = 10.0  # for a request's line and headers, from their first byte or from the connection
 REQUEST_SECONDS = 90.0  # from there to the end of the answer, whoever is slow
@@ -164,7 +165,7 @@ async def _end_tasks() -> None:
 
 def _silence() -> None:
     """Keep what clients send out of logs."""
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "asyncio"):
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "asyncio", "PIL"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.addHandler(logging.NullHandler())
@@ -186,6 +187,7 @@ class _GuardedProtocol(H11Protocol):
 
     _timer: asyncio.TimerHandle | None = None
     _phase = ""
+    _ahead = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -207,6 +209,12 @@ class _GuardedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self._phase == "idle":
             self._guard("head", HEAD_SECONDS)
+        if self._phase == "request" and not self.cycle.more_body and not self.cycle.response_complete:
+            # Requests ahead of answers: uvicorn reads up to 256 kB more of them with each one that it works on.
+            self._ahead += len(data)
+            if self._ahead > MAX_AHEAD:
+                self.transport.abort()
+                return
         super().data_received(data)
         self._watch_request()
 

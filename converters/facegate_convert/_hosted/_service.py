@@ -149,6 +149,8 @@ class Service:
         if wait:
             raise Refusal(429, "too many requests of this account", {"retry-after": str(wait)})
         length = request.headers.getlist("content-length")
+        if length and "transfer-encoding" in request.headers:  # RFC 9112, section 6.1: one end of the body, not two
+            raise Refusal(400, "a request has a length or is chunked, not both", {"connection": "close"})
         if length and (len(length[0]) > 9 or int(length[0]) > MAX_BODY):  # noqa: PLR2004 - h11 lets digits pass only
             raise Refusal(413, f"a request has at most {MAX_BODY} bytes")
         if request.headers.get("content-encoding", "identity").lower() != "identity":
@@ -247,7 +249,8 @@ class Service:
         be told to go on (`Expect`) is not told.
         """
         headers = dict(refusal.headers)
-        over = getattr(request.state, "over", False)  # all of it was read, or the client had its time
+        # All of it was read, or the client had its time, or nobody knows what it is.
+        over = getattr(request.state, "over", False) or "connection" in headers
         if not over and ("expect" in request.headers or not await self._drained(request)):
             headers["connection"] = "close"
         return self._say(refusal.status, refusal.text, headers)
