@@ -11,6 +11,7 @@ from facegate_convert._pages._page import Cell, Mark, Page, Status, Table
 from facegate_convert._pages._parts import (
     absent,
     add_warnings,
+    bins_table,
     carried,
     curve_table,
     lines_at,
@@ -20,6 +21,7 @@ from facegate_convert._pages._parts import (
     short,
 )
 from facegate_convert._pages._text import (
+    asked,
     clean,
     count,
     errors,
@@ -32,6 +34,7 @@ from facegate_convert._pages._text import (
     powers,
     rate,
     rows,
+    score,
     significant,
     size,
 )
@@ -117,7 +120,7 @@ def _verdict(page: Page, report: Mapping[str, Any]) -> None:
 def _glance(page: Page, report: Mapping[str, Any], precision: str) -> None:
     before, after = number(report.get("size_source")), number(report.get("size"))
     share = f"of {size(before)} ONNX" if before else ""
-    cells = [("Size", size(after), share)]
+    cells: list[tuple[str, str, str | tuple[str, ...]]] = [("Size", size(after), share)]
     latency = mapping(report.get("latency"))
     for threads in sorted(latency, key=str)[:1]:
         times = mapping(latency[threads])
@@ -199,7 +202,9 @@ def _decisions(page: Page, report: Mapping[str, Any], precision: str, role: str)
         )
         if plot:
             page.plot(
-                plot, f"Filled: ONNX. Lines: {precision}. {sentence(scores.get('evidence'))}", _histograms(both, names)
+                plot,
+                f"Filled: ONNX. Lines: {precision}. {sentence(scores.get('evidence'))}",
+                bins_table([(f"{s.name}, {name}", s) for kind, name in zip(both, names, strict=True) for s in kind]),
             )
         else:
             page.missing("Score distributions.", "There is no score in them.")
@@ -238,9 +243,9 @@ def _curves(page: Page, report: Mapping[str, Any], names: tuple[str, str]) -> No
         before = mapping(source.get(number(point.get("fmr"))))
         made.append(
             [
-                powers(point.get("fmr")),
-                significant(before.get("threshold"), 4),
-                significant(point.get("threshold"), 4),
+                asked(point.get("fmr")),
+                score(before.get("threshold")),
+                score(point.get("threshold")),
                 measured(before.get("fnmr")),
                 measured(point.get("fnmr")),
                 carried(point),
@@ -301,21 +306,6 @@ def _flips(pairs: list[tuple[Any, Any, bool]], limits: tuple[float, float]) -> T
     return Table.of(("Pairs shown of", "Match in both", "Only ONNX", "Only converted", "In neither"), made)
 
 
-def _histograms(both: list[list[Series]], names: tuple[str, str]) -> Table:
-    """Counts of all bins that hold anything."""
-    head = ["From", "To", *(f"{s.name}, {name}" for kind, name in zip(both, names, strict=True) for s in kind)]
-    series = [s for kind in both for s in kind]
-    edges = series[0].edges
-    if any(list(s.edges) != list(edges) for s in series):
-        return Table.of(("Series", "Scores"), [[h, count(s.total)] for h, s in zip(head[2:], series, strict=True)])
-    made = [
-        [significant(edges[i]), significant(edges[i + 1]), *(count(s.counts[i]) for s in series)]
-        for i in range(len(edges) - 1)
-        if any(s.counts[i] for s in series)
-    ]
-    return Table.of(head, made, "r" * len(head))
-
-
 def _detections(page: Page, report: Mapping[str, Any]) -> None:
     found = mapping(report.get("detections"))
     page.section(
@@ -343,7 +333,7 @@ def _detections(page: Page, report: Mapping[str, Any]) -> None:
             ),
             (
                 "Score threshold",
-                f"{significant(found.get('threshold'))} (ONNX: {significant(found.get('source_threshold'))})",
+                f"{score(found.get('threshold'))} (ONNX: {score(found.get('source_threshold'))})",
             ),
         ]
     )
@@ -376,7 +366,7 @@ def _liveness(page: Page, report: Mapping[str, Any], precision: str) -> None:
     agreement = mapping(found.get("agreement"))
     page.facts(
         [
-            ("Threshold", significant(found.get("threshold"))),
+            ("Threshold", score(found.get("threshold"))),
             ("Judged differently", f"{rate(agreement)} ({errors(agreement)})"),
         ]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -21,7 +22,7 @@ from facegate_convert._pages._svg import (
     legend,
     mark,
 )
-from facegate_convert._pages._text import count, number, numbers, percent, powers, significant, tick
+from facegate_convert._pages._text import count, number, numbers, percent, powers, share, significant, tick
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,8 +82,13 @@ class Series:
 
     @property
     def total(self) -> float:
-        """All of them."""
-        return sum(c for c in self.counts if math.isfinite(c))
+        """All of them; 0 if borders and numbers do not make a distribution."""
+        borders, counted = self.edges, self.counts
+        if len(borders) != len(counted) + 1 or not all(math.isfinite(v) for v in (*borders, *counted)):
+            return 0.0
+        if any(a >= b for a, b in itertools.pairwise(borders)) or any(c < 0 for c in counted):
+            return 0.0
+        return sum(counted)
 
 
 def histogram(
@@ -99,7 +105,7 @@ def histogram(
     Returns:
         The plot, or None if there is nothing in the series.
     """
-    drawn = [s for s in series[:_MOST_LINES] if s.total > 0 and len(s.edges) == len(s.counts) + 1]
+    drawn = [s for s in series[:_MOST_LINES] if s.total > 0]
     if not drawn:
         return None
     with drawing(2.9) as (figure, axes):
@@ -151,9 +157,7 @@ def compared(
     Returns:
         The plot, or None if one model has nothing to show.
     """
-    both = [
-        [s for s in kind[:_MOST_LINES] if s.total > 0 and len(s.edges) == len(s.counts) + 1] for kind in (first, second)
-    ]
+    both = [[s for s in kind[:_MOST_LINES] if s.total > 0] for kind in (first, second)]
     if not all(both):
         return None
     with drawing(3.1) as (figure, axes):
@@ -219,8 +223,9 @@ def trade_off(
     drawn = [kept for line in lines[:_MOST_LINES] if len((kept := _visible(line)).x) > 1]
     if not drawn:
         return None
+    spots = [(n, share(x), share(y)) for n, x, y in points]
+    spots = [(n, x, y) for n, x, y in spots if x and y and x["value"] > 0]
     with drawing(4.3) as (figure, axes):
-        spots = [(n, x, y) for n, x, y in points if number(x.get("value")) and number(y.get("value")) is not None]
         across = [*(v for line in drawn for v in line.x), *(x["value"] for _, x, _ in spots)]
         upwards = [*(v for line in drawn for v in line.y), *(y["value"] for _, _, y in spots)]
         x_reach, y_reach = _span(across, 1 / trials if trials else None), _span(upwards, None)
@@ -340,7 +345,7 @@ def _spot(axes: Axes, name: str, x: tuple[Mapping[str, Any], tuple[float, float]
     if len(ends[1]) == 2:  # noqa: PLR2004
         axes.plot([at[0]] * 2, ends[1], color=INK, linewidth=0.9)
     axes.plot(*at, marker="o", color=INK, markerfacecolor=PAPER, markersize=5.5, markeredgewidth=1.3)
-    right = at[0] > sum(_deviate(edge, x[1]) * share for edge, share in zip(x[1], (0.2, 0.8), strict=True))
+    right = at[0] > 0.2 * _deviate(x[1][0], x[1]) + 0.8 * _deviate(x[1][1], x[1])
     axes.annotate(
         label(name), (at[0], at[1]), xytext=(-6 if right else 6, 6), textcoords="offset points", fontsize=7.5,
         color=INK, ha="right" if right else "left",

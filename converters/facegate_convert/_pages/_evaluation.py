@@ -6,30 +6,36 @@ from collections.abc import Mapping
 from typing import Any
 
 from facegate_convert._pages._curves import Line, Series, histogram, trade_off
-from facegate_convert._pages._evaluation_parts import add_groups, add_liveness, add_open_set
+from facegate_convert._pages._evaluation_data import add_about, add_failures, add_worst
+from facegate_convert._pages._evaluation_parts import VERDICTS, add_groups, add_liveness, add_open_set
 from facegate_convert._pages._page import Mark, Page, Table
 from facegate_convert._pages._parts import (
     absent,
     add_warnings,
+    bins_table,
     curve_table,
     lines_at,
+    measured,
     points_table,
     spots,
 )
 from facegate_convert._pages._text import (
     UNKNOWN,
+    asked,
+    between,
     clean,
     count,
     errors,
+    factor,
     interval,
     mapping,
     number,
     numbers,
     percent,
     plural,
-    powers,
     rate,
     rows,
+    score,
     significant,
 )
 
@@ -44,9 +50,10 @@ def evaluation_page(result: Mapping[str, Any]) -> str:
         The page, self-contained; the same result gives the same page.
     """
     source, dataset = mapping(result.get("source")), mapping(result.get("dataset"))
+    amount = _amount(result)
     page = Page(
         clean(source.get("name") or "An evaluation"),
-        f"evaluated on {clean(dataset.get('name') or 'a data set without a name')}: {_amount(result)}",
+        f"evaluated on {clean(dataset.get('name') or 'a data set without a name')}: {amount}",
         "Evaluation",
     )
     _verdict(page, result)
@@ -57,9 +64,9 @@ def evaluation_page(result: Mapping[str, Any]) -> str:
     add_groups(page, result)
     add_open_set(page, result)
     add_liveness(page, result)
-    _failures(page, result)
-    _worst(page, result)
-    _about(page, result)
+    add_failures(page, result)
+    add_worst(page, result)
+    add_about(page, result, amount)
     page.footer(
         "Intervals are those of 95 % where nothing else is said. A rate without an error is given as the highest that"
         " its interval reaches.",
@@ -88,41 +95,35 @@ def _verdict(page: Page, result: Mapping[str, Any]) -> None:
     checks = rows(result.get("checks"))
     if not checks:
         return
-    made = [
-        f"{clean(c.get('require') or c.get('name') or '?')}: {_check_word(c)}"
-        + (f", measured {_figure(c.get('measured'))}" if c.get("measured") is not None else "")
-        + (f" - {clean(c['why'])}" if c.get("why") else "")
-        for c in checks
-    ]
     met = [c.get("met") for c in checks]
+    made = [_check(c) for c in checks]
     if all(m is True for m in met):
-        page.verdict(
-            "good",
-            f"{plural(len(checks), 'requirement')} met" if len(checks) == 1 else "Every requirement is met",
-            made,
-        )
-    elif any(m is False for m in met):
-        page.verdict("bad", f"{met.count(False)} of {plural(len(checks), 'requirement')} not met", made)
+        page.verdict("good", "The requirement is met" if len(checks) == 1 else "Every requirement is met", made)
     else:
-        page.verdict("warn", "The data cannot tell whether every requirement is met", made)
+        page.verdict("bad", f"{len(met) - met.count(True)} of {plural(len(checks), 'requirement')} not met", made)
 
 
-def _check_word(check: Mapping[str, Any]) -> str:
-    return {True: "met", False: "not met"}.get(check.get("met"), "cannot be told")  # type: ignore[arg-type]
-
-
-def _figure(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"{rate(value)} ({interval(value)})"
-    return powers(value, 3) if number(value) is not None else clean(value)
+def _check(check: Mapping[str, Any]) -> str:
+    """One requirement in a line: what was asked, whether it is met, and what was measured."""
+    asked = clean(check.get("require") or "?")
+    value, low, high = (check.get(k) for k in ("measured", "low", "high"))
+    if number(value) is None:
+        said = "not measured"
+    elif asked.startswith("group-ratio"):
+        said = f"measured {significant(value)} ({significant(low)} to {factor(high)})"
+    else:
+        said = f"measured {percent(value, low, high)} ({between(low, high)})"
+    strict = "; judged by the worse end of the interval" if check.get("strict") else ""
+    note = f"; {clean(check['note'])}" if check.get("note") else ""
+    return f"{asked} is {'met' if check.get('met') is True else 'not met'}: {said}{strict}{note}"
 
 
 def _glance(page: Page, result: Mapping[str, Any]) -> None:
     summary, failures = mapping(result.get("summary")), mapping(result.get("failures"))
-    cells = []
+    cells: list[tuple[str, str, str | tuple[str, ...]]] = []
     for point in [p for p in rows(result.get("operating_points")) if p.get("carried") is not False][-2:]:
         of = mapping(point.get("fnmr"))
-        cells.append((f"FNMR at FMR {powers(point.get('fmr'))}", rate(of), f"{errors(of)}, {interval(of)}"))
+        cells.append((f"FNMR at FMR {asked(point.get('fmr'))}", rate(of), (f"{errors(of)},", interval(of))))
     equal = summary.get("eer")
     if equal is not None:
         of = equal if isinstance(equal, Mapping) else {"value": equal}
@@ -133,7 +134,11 @@ def _glance(page: Page, result: Mapping[str, Any]) -> None:
     folds = mapping(result.get("folds"))
     if number(folds.get("mean")) is not None:
         cells.append(
-            ("Accuracy, ten folds", _exactly(folds["mean"]), f"standard deviation {_exactly(folds.get('std'))}")
+            (
+                f"Accuracy, {len(rows(folds.get('folds')))} folds",
+                _exactly(folds["mean"]),
+                f"standard deviation {_exactly(folds.get('std'))}",
+            )
         )
     detect = mapping(failures.get("detect"))
     if detect:
@@ -160,16 +165,7 @@ def _scores(page: Page, result: Mapping[str, Any]) -> None:
     if not plot:
         page.missing("Distributions.", "There was no comparison.")
         return
-    made = [
-        [significant(edges[i]), significant(edges[i + 1]), *(count(s.counts[i]) for s in series)]
-        for i in range(len(edges) - 1)
-        if any(len(s.counts) > i and s.counts[i] for s in series)
-    ]
-    table = (
-        Table.of(("From", "To", "Genuine", "Impostor"), made, "rrrr")
-        if all(len(s.counts) == len(edges) - 1 for s in series)
-        else None
-    )
+    table = bins_table([(s.name, s) for s in series])
     page.plot(plot, "Each kind as shares of its own; vertical lines: thresholds.", table)
     summary = mapping(result.get("summary"))
     known = [
@@ -221,6 +217,28 @@ def _points(page: Page, result: Mapping[str, Any]) -> None:
         " impostor comparisons to be seen at all (rule of 3), and thirty errors to be known within about a third"
         " (rule of 30). Points that are not carried are not drawn."
     )
+    _stated(page, result)
+
+
+def _stated(page: Page, result: Mapping[str, Any]) -> None:
+    """What was measured at the thresholds that the bundle came with."""
+    found = rows(result.get("stated_points"))
+    if not found:
+        return
+    made = []
+    for point in found:
+        verdict = clean(point.get("verdict") or "cannot be told")
+        made.append(
+            [
+                asked(point.get("fmr")),
+                score(point.get("threshold")),
+                measured(point.get("fmr_measured")),
+                measured(point.get("fnmr")),
+                Mark(VERDICTS.get(verdict, "none"), verdict),
+            ]
+        )
+    head = ("FMR stated", "Threshold", "FMR measured", "FNMR", "FMR kept")
+    page.table(Table.of(head, made, "lrrrl", "At the thresholds that the bundle came with"))
 
 
 def _folds(page: Page, result: Mapping[str, Any]) -> None:
@@ -231,13 +249,13 @@ def _folds(page: Page, result: Mapping[str, Any]) -> None:
         return
     page.section(
         "Accuracy over folds",
-        "Each fold is decided with the threshold that was best on the other nine (LFW's protocol).",
+        "Each fold is decided with the threshold that was best on all others (LFW's protocol).",
     )
     made = [
         [
             str(at),
             _exactly(f.get("accuracy")),
-            significant(f.get("threshold"), 4),
+            score(f.get("threshold")),
             count(f.get("pairs")),
             count(f.get("failed") or 0),
         ]
@@ -254,64 +272,3 @@ def _exactly(value: Any) -> str:
     """An accuracy with the two decimals that are usual for it."""
     found = number(value)
     return UNKNOWN if found is None else f"{100 * found:.2f} %"
-
-
-def _failures(page: Page, result: Mapping[str, Any]) -> None:
-    page.section("Failures", "Images without a usable face are counted, never skipped.")
-    failures = mapping(result.get("failures"))
-    known = [
-        (name, mapping(failures.get(key)))
-        for key, name in (
-            ("detect", "Failure to detect a face"),
-            ("enroll", "Failure to enroll a person"),
-            ("embed", "Failure to embed"),
-        )
-        if failures.get(key) and not absent(failures.get(key))
-    ]
-    if not known:
-        page.missing("Failures.", absent(result.get("failures")) or "None is in this result.")
-        return
-    page.table(
-        Table.of(("Failure", "Rate", "Interval", "Counts"), [[n, rate(r), interval(r), errors(r)] for n, r in known])
-    )
-    reasons = mapping(failures.get("reasons"))
-    if reasons:
-        page.table(Table.of(("Reason", "Images"), [[clean(k), count(v)] for k, v in reasons.items()]))
-
-
-def _worst(page: Page, result: Mapping[str, Any]) -> None:
-    page.section(
-        "Worst pairs",
-        "The least similar pairs of one person and the most similar of two people, to be looked at on the evaluator's"
-        " own disk.",
-    )
-    worst = mapping(result.get("worst"))
-    why = absent(result.get("worst"))
-    if why:
-        page.missing("Worst pairs.", why)
-        return
-    for key, caption in (("genuine", "Least similar of the same person"), ("impostor", "Most similar of two people")):
-        found = rows(worst.get(key))
-        if found:
-            made = [[clean(p.get("a")), clean(p.get("b")), significant(p.get("score"), 4)] for p in found]
-            page.table(Table.of(("One image", "The other", "Similarity"), made, "ccr", caption))
-        else:
-            page.missing(f"{caption}.", "There was no such pair.")
-
-
-def _about(page: Page, result: Mapping[str, Any]) -> None:
-    source, dataset = mapping(result.get("source")), mapping(result.get("dataset"))
-    page.section("About this evaluation", "What is needed to do it again.")
-    given = [
-        ("Evaluated", f"{clean(source.get('kind') or 'source')} {clean(source.get('name') or '?')}"),
-        ("Identifier", clean(source.get("id") or UNKNOWN)),
-        ("Precision", clean(source.get("precision") or "not said")),
-        ("Data set", f"{clean(dataset.get('name') or 'without a name')}, {_amount(result)}"),
-        ("Fingerprint", clean(dataset.get("fingerprint") or UNKNOWN)),
-        ("Lawful basis", clean(dataset["lawful_basis"]) if dataset.get("lawful_basis") else Mark("warn", "not stated")),
-        ("Several faces in an image", clean(dataset.get("multi_face") or "not said")),
-        ("Protocol", clean(mapping(result.get("comparisons")).get("protocol") or "not said")),
-    ]
-    again = mapping(result.get("reproduce"))
-    given += [(clean(k).replace("_", " "), clean(v)) for k, v in again.items() if not isinstance(v, Mapping | list)]
-    page.facts(given)

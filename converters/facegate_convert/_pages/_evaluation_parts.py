@@ -12,24 +12,26 @@ from facegate_convert._pages._page import Cell, Mark, Status, Table
 from facegate_convert._pages._parts import absent, carried, curve_table, measured, sentence
 from facegate_convert._pages._text import (
     UNKNOWN,
+    asked,
     clean,
     count,
     errors,
+    factor,
     interval,
     mapping,
     number,
     numbers,
     plural,
-    powers,
     rate,
     rows,
+    score,
     significant,
 )
 
 if TYPE_CHECKING:
     from facegate_convert._pages._page import Page
 
-_VERDICTS: dict[str, Status] = {"met": "good", "not met": "bad", "cannot be told": "warn"}
+VERDICTS: dict[str, Status] = {"met": "good", "not met": "bad", "cannot be told": "warn"}
 _MOST_LINES = 6
 
 
@@ -46,9 +48,9 @@ def add_groups(page: Page, result: Mapping[str, Any]) -> None:
         return
     for column in columns:
         name = clean(column.get("column") or column.get("name") or "group")
-        at = [f"threshold {significant(column.get('threshold'), 4)}"]
+        at = [f"threshold {score(column.get('threshold'))}"]
         at += (
-            [f"set for FMR {powers(column.get('fmr_target') or column.get('fmr'))}"]
+            [f"set for FMR {asked(column.get('fmr_target') or column.get('fmr'))}"]
             if number(column.get("fmr_target") or column.get("fmr"))
             else []
         )
@@ -85,17 +87,15 @@ def _check(page: Page, column: Mapping[str, Any]) -> None:
     for name, ratio in _ratios(column):
         value, low, high = (number(ratio.get(k)) for k in ("value", "low", "high"))
         verdict = clean(ratio.get("verdict") or mapping(column.get("check")).get("verdict") or "cannot be told")
-        shown = "the best has no error" if value is None else significant(value, 3)
-        ends = (
-            f"{significant(low, 3)} to {significant(high, 3) if high is not None else 'any'}" if low is not None else ""
-        )
+        shown = "the best has no error" if value is None else significant(value)
+        ends = f"{significant(low)} to {factor(high)}" if low is not None else ""
         made.append(
             [
                 name,
                 Cell(shown, ends),
                 Cell(f"{clean(ratio.get('worst') or UNKNOWN)} against {clean(ratio.get('best') or UNKNOWN)}"),
-                Mark(_VERDICTS.get(verdict, "none"), verdict),
-                sentence(ratio.get("why") or mapping(column.get("check")).get("why")),
+                Mark(VERDICTS.get(verdict, "none"), verdict),
+                clean(ratio.get("why") or ""),
             ]
         )
     if not made:
@@ -139,10 +139,11 @@ def _rates(page: Page, column: Mapping[str, Any]) -> None:
         for g in groups
     ]
     page.table(Table.of(("Group", "People", "FMR", "FNMR"), made))
-    if number(column.get("unlabeled")):
+    left = column.get("unstated", column.get("unlabeled"))
+    if number(left):
         page.note(
             "warn",
-            f"{plural(column['unlabeled'], 'person has', 'people have')} no group and are in none of these figures.",
+            f"{plural(left, 'person has', 'people have')} no group and are in none of these figures.",
         )
 
 
@@ -188,7 +189,9 @@ def _cross(page: Page, column: Mapping[str, Any]) -> None:
     plot = matrix(names, cells, title="False match rate between groups", axis="One person", other="The other person")
     if plot:
         page.plot(
-            plot, "The darker, the more often taken for each other; on the diagonal, two people of one group.", table
+            plot,
+            "The stronger the shade, the more often taken for each other; on the diagonal, two people of one group.",
+            table,
         )
         return
     if len(names) > MOST_CELLS:
@@ -214,14 +217,24 @@ def add_open_set(page: Page, result: Mapping[str, Any]) -> None:
             ("Gallery", plural(found.get("gallery"), "person", "people")),
             ("Searches of people in it", count(found.get("mated"))),
             ("Searches of strangers", count(found.get("nonmated"))),
-            *([("Right person not first", rate(first))] if first else []),
+            *([("Right person first", f"{rate(first)} ({errors(first)})")] if first else []),
+            *(
+                [
+                    (
+                        "Photographs without a template",
+                        f"{count(found.get('failed_mated'))} and {count(found.get('failed_nonmated'))}",
+                    )
+                ]
+                if number(found.get("failed_mated")) is not None
+                else []
+            ),
         ]
     )
     curve = mapping(found.get("curve"))
     points = rows(found.get("points"))
     line = Line.of("all", curve, "fpir", "fnir")
     crosses = [
-        (f"FPIR {powers(p.get('fpir'))}", mapping(p.get("fpir_measured")), mapping(p.get("fnir")))
+        (f"FPIR {asked(p.get('fpir'))}", mapping(p.get("fpir_measured")), mapping(p.get("fnir")))
         for p in points
         if p.get("carried") is not False
     ]
@@ -249,8 +262,8 @@ def add_open_set(page: Page, result: Mapping[str, Any]) -> None:
         return
     made = [
         [
-            powers(p.get("fpir")),
-            significant(p.get("threshold"), 4),
+            asked(p.get("fpir")),
+            score(p.get("threshold")),
             measured(p.get("fpir_measured")),
             measured(p.get("fnir")),
             carried(p),
@@ -285,7 +298,7 @@ def add_liveness(page: Page, result: Mapping[str, Any]) -> None:
         ("Error", "Rate", "Interval", "Counts"),
         made,
         "lrrr",
-        f"At the threshold {significant(found.get('threshold'), 4)}",
+        f"At the threshold {score(found.get('threshold'))}",
     )
     given = [
         ("live faces (BPCER)", bona_fide),
@@ -298,12 +311,36 @@ def add_liveness(page: Page, result: Mapping[str, Any]) -> None:
         page.table(table)
     curve = mapping(found.get("curve"))
     x = numbers(curve.get("threshold"))
-    lines = [("BPCER", x, numbers(curve.get("bpcer"))), ("APCER, worst species", x, numbers(curve.get("apcer")))]
+    by_species = mapping(curve.get("species"))
+    lines = [("live faces (BPCER)", x, numbers(curve.get("bpcer")))]
+    lines += [(f"{clean(name)} (APCER)", x, numbers(values)) for name, values in by_species.items()]
+    if not by_species:
+        lines.append(("worst species (APCER)", x, numbers(curve.get("apcer"))))
     kept = [(n, a, b) for n, a, b in lines if len(a) == len(b) and all(math.isfinite(v) for v in (*a, *b))]
     plot = marks_by_threshold(
         kept, title="Errors over the threshold", axis="Liveness score", threshold=number(found.get("threshold"))
     )
     if plot:
-        page.plot(plot, "", curve_table(curve, (("bpcer", "BPCER"), ("apcer", "APCER"))))
+        more = f"The first {_MOST_LINES - 1} of {len(by_species)} species." if len(by_species) >= _MOST_LINES else ""
+        page.plot(plot, more, curve_table(curve, (("bpcer", "BPCER"), ("apcer", "APCER, worst species"))))
     else:
         page.missing("Errors over the threshold.", absent(found.get("curve")) or "")
+    _liveness_points(page, found)
+
+
+def _liveness_points(page: Page, found: Mapping[str, Any]) -> None:
+    """Thresholds for rates of accepted attacks."""
+    made = [
+        [
+            score(p.get("threshold")),
+            clean(p.get("worst") or UNKNOWN),
+            measured(p.get("apcer")),
+            measured(p.get("bpcer")),
+        ]
+        for p in rows(found.get("points"))
+    ]
+    if made:
+        head = ("Threshold", "Worst species", "APCER", "BPCER")
+        page.table(
+            Table.of(head, made, "rlrr", "The lowest thresholds that keep attacks below 10, 5 and 1 %, as measured")
+        )

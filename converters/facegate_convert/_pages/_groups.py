@@ -20,7 +20,7 @@ from facegate_convert._pages._svg import (
     legend,
     mark,
 )
-from facegate_convert._pages._text import errors, mapping, number, percent, powers, rate, tick
+from facegate_convert._pages._text import errors, number, percent, powers, rate, share, tick
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +34,7 @@ MOST_GROUPS = 40
 MOST_CELLS = 16
 # Above it, an axis of rates is logarithmic: the reader compares factors, as the rule of 25 % does.
 _LOGARITHMIC = 12.0
+_FAR = 30.0
 
 
 def rates_by_group(
@@ -54,13 +55,13 @@ def rates_by_group(
     Returns:
         The plot, or None if no group has a rate.
     """
-    kept = [
-        (n, r) for n, r in groups[:MOST_GROUPS] if number(r.get("value")) is not None and number(r.get("trials")) != 0
-    ]
+    kept = [(n, sound) for n, r in groups[:MOST_GROUPS] if (sound := share(r)) and number(r.get("trials")) != 0]
     if not kept:
         return None
     with drawing(0.75 + 0.25 * max(2, len(kept))) as (figure, axes):
-        edges = [v for _, r in kept for v in (number(r.get("low")), number(r["value"]), number(r.get("high"))) if v]
+        seen = [v for _, r in kept for v in (r["value"], r.get("high")) if v]
+        # How low an interval reaches says nothing more, once it is far below what was measured.
+        edges = seen + [low for _, r in kept if (low := r.get("low")) and low > min(seen) / _FAR]
         logarithmic = bool(edges) and max(edges) > _LOGARITHMIC * min(edges)
         if logarithmic:
             axes.set_xscale("log")
@@ -104,7 +105,7 @@ def _interval(axes: Axes, height: float, found: Mapping[str, Any], start: float)
         first = max(start, low or start)
         axes.plot([first, high], [height, height], color=SERIES[0], linewidth=1.6, solid_capstyle="butt")
         axes.plot([high], [height], marker="|", markersize=7, color=SERIES[0], markeredgewidth=1.2)
-        if low:
+        if low and low >= start:
             axes.plot([first], [height], marker="|", markersize=7, color=SERIES[0], markeredgewidth=1.2)
     axes.plot(
         [place], [height], marker="o" if value else "<", markersize=6, color=SERIES[0],
@@ -113,7 +114,7 @@ def _interval(axes: Axes, height: float, found: Mapping[str, Any], start: float)
 
 
 def matrix(names: Sequence[str], cells: Sequence[Sequence[Any]], *, title: str, axis: str, other: str) -> Plot | None:
-    """Rates of pairs of groups: the darker, the higher; each with its figure, so that the shade is not needed.
+    """Rates of pairs of groups: the stronger the shade, the higher; each with its figure, so that none is needed.
 
     Args:
         names: of the groups, up to `MOST_CELLS`.
@@ -125,7 +126,7 @@ def matrix(names: Sequence[str], cells: Sequence[Sequence[Any]], *, title: str, 
     Returns:
         The plot, or None if nothing is in the cells or there are too many groups.
     """
-    found = [[mapping(c) for c in row] for row in cells]
+    found = [[share(c) for c in row] if isinstance(row, list | tuple) else [] for row in cells]
     known = [number(c.get("value")) for row in found for c in row]
     positive = [v for v in known if v]
     n = len(names)
@@ -145,8 +146,8 @@ def matrix(names: Sequence[str], cells: Sequence[Sequence[Any]], *, title: str, 
             for j, cell in enumerate(row):
                 value = number(cell.get("value"))
                 # Logarithmic: a factor is a step of shade, as it is a step of risk.
-                share = (math.log(value / bottom) / math.log(top / bottom) if top > bottom else 0.5) if value else 0.0
-                strength = 0.0 if value is None or not value else 0.12 + 0.5 * share
+                step = (math.log(value / bottom) / math.log(top / bottom) if top > bottom else 0.5) if value else 0.0
+                strength = 0.0 if value is None or not value else 0.12 + 0.5 * step
                 axes.add_patch(
                     Rectangle((j, i), 1, 1, facecolor=SERIES[1], alpha=strength, linewidth=0)
                     if strength

@@ -95,9 +95,12 @@ def _cleaned(cell: object) -> str | Mark | Cell:
     if isinstance(cell, Mark):
         return Mark(cell.status, clean(cell.text), clean(cell.below))
     if isinstance(cell, Cell):
-        below = clean(cell.below) if isinstance(cell.below, str) else tuple(clean(piece) for piece in cell.below)
-        return Cell(clean(cell.text), below)
+        return Cell(clean(cell.text), _small_print(cell.below))
     return clean(cell)
+
+
+def _small_print(text: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    return clean(text) if isinstance(text, str) else tuple(clean(piece) for piece in text)
 
 
 @dataclass(slots=True)
@@ -146,9 +149,9 @@ class Page:
         """Say that something is not here, and why; nothing is left out silently."""
         return self._add("missing", text=clean(what), why=clean(why))
 
-    def figures(self, cells: Iterable[tuple[str, str, str]]) -> Page:
-        """Key figures in a row: (name, figure, what belongs to it, e.g. the interval)."""
-        return self._add("figures", cells=[tuple(clean(c) for c in cell) for cell in cells])
+    def figures(self, cells: Iterable[tuple[str, str, str | tuple[str, ...]]]) -> Page:
+        """Key figures in a row: (name, figure, what belongs to it, e.g. the interval: a text or unbroken pieces)."""
+        return self._add("figures", cells=[(clean(n), clean(f), _small_print(more)) for n, f, more in cells])
 
     def facts(self, pairs: Iterable[tuple[str, object]]) -> Page:
         """Names with values, e.g. what was measured on; a `Mark` may be a value."""

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from facegate_convert._pages._page import Cell, Mark, Table
 from facegate_convert._pages._text import (
     UNKNOWN,
+    asked,
     clean,
+    count,
     errors,
     interval,
     mapping,
@@ -18,10 +20,13 @@ from facegate_convert._pages._text import (
     powers,
     rate,
     rows,
+    score,
+    share,
     significant,
 )
 
 if TYPE_CHECKING:
+    from facegate_convert._pages._curves import Series
     from facegate_convert._pages._page import Page, Status
 
 # Rows of a table behind a curve: enough to draw it again by hand.
@@ -60,7 +65,7 @@ def short(digest: object) -> str:
 
 def measured(found: Any, confidence: bool = False) -> Cell:
     """A rate with its interval and counts below."""
-    if not isinstance(found, Mapping) or number(found.get("value")) is None:
+    if not isinstance(found, Mapping) or not share(found):
         return Cell(UNKNOWN)
     known = [errors(found)] if number(found.get("trials")) is not None else []
     if number(found.get("value")) and number(found.get("low")) is not None:
@@ -110,12 +115,33 @@ def curve_table(curve: Mapping[str, Any], names: Sequence[tuple[str, str]]) -> T
     return Table.of([name for _, name in keys], made, "r" * len(keys))
 
 
+def _threshold(point: Mapping[str, Any]) -> Cell:
+    """A threshold with the interval of the one that another sample would have given."""
+    low, high = number(point.get("threshold_low")), number(point.get("threshold_high"))
+    below = (f"{score(low)}\N{EN DASH}{score(high)}",) if low is not None and high is not None else ""
+    return Cell(score(point.get("threshold")), below)
+
+
+def bins_table(series: Sequence[tuple[str, Series]]) -> Table:
+    """Counts of all bins that hold anything; totals only, if series are cut into different bins."""
+    sound = [(name, s) for name, s in series if s.total > 0]
+    edges = list(sound[0][1].edges) if sound else []
+    if any(list(s.edges) != edges for _, s in sound):
+        return Table.of(("Scores", "How many"), [[name, count(s.total)] for name, s in sound])
+    made = [
+        [significant(edges[i]), significant(edges[i + 1]), *(count(s.counts[i]) for _, s in sound)]
+        for i in range(len(edges) - 1)
+        if any(s.counts[i] for _, s in sound)
+    ]
+    return Table.of(("From", "To", *(name for name, _ in sound)), made, "r" * (len(sound) + 2))
+
+
 def points_table(points: Any, with_failures: bool = False) -> Table:
     """Operating points: what was asked, the threshold, and what was measured at it."""
     head = ["FMR asked", "Threshold", "FMR measured", "FNMR", *(["FNMR with failures"] if with_failures else [])]
     made = []
     for point in rows(points):
-        row: list[Any] = [powers(point.get("fmr")), significant(point.get("threshold"), 4)]
+        row: list[Any] = [asked(point.get("fmr")), _threshold(point)]
         row += [measured(point.get("fmr_measured")), measured(point.get("fnmr"))]
         row += [measured(point.get("fnmr_with_failures"))] if with_failures else []
         made.append([*row, carried(point)])
@@ -125,7 +151,7 @@ def points_table(points: Any, with_failures: bool = False) -> Table:
 def spots(points: Any) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
     """Operating points for a plot: those that the data carries."""
     return [
-        (f"FMR {powers(p.get('fmr'))}", mapping(p.get("fmr_measured")), mapping(p.get("fnmr")))
+        (f"FMR {asked(p.get('fmr'))}", mapping(p.get("fmr_measured")), mapping(p.get("fnmr")))
         for p in rows(points)
         if p.get("carried") is not False
     ]
@@ -134,7 +160,7 @@ def spots(points: Any) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]
 def lines_at(points: Any) -> list[tuple[str, float]]:
     """Thresholds for a histogram: those that the data carries."""
     return [
-        (f"FMR {powers(p.get('fmr'))}", t)
+        (f"FMR {asked(p.get('fmr'))}", t)
         for p in rows(points)
         if p.get("carried") is not False and (t := number(p.get("threshold"))) is not None
     ]

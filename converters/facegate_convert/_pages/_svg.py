@@ -228,7 +228,7 @@ def mark(axes: Axes, x: float, text: str, color: str = MUTED, height: float = 1.
         height: where it ends, as a share of the axes' height: of lines beside each other, the left one is the longest.
     """
     low, high = axes.get_xlim()
-    right = x > low + 0.7 * (high - low)
+    right = x > low + 0.84 * (high - low)
     # Lower lines pass below the names of higher ones.
     axes.axvline(x, ymax=height, color=color, linewidth=0.9, linestyle=(0, (4, 2)))
     axes.annotate(

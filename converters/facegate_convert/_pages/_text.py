@@ -91,6 +91,22 @@ def powers(value: object, digits: int = 2) -> str:
     return {"1": ten, "-1": f"-{ten}"}.get(trimmed, f"{trimmed}{_THIN}\N{MULTIPLICATION SIGN}{_THIN}{ten}")
 
 
+def asked(value: object) -> str:
+    """A rate that was asked for: "10⁻³" for 0.001, also "10⁻¹"."""
+    found = number(value)
+    if found is None or found <= 0:
+        return UNKNOWN
+    exponent = round(math.log10(found))
+    exact = math.isclose(found, 10.0**exponent)
+    return "10" + str(exponent).translate(_SUPERSCRIPTS) if exact else powers(found)
+
+
+def score(value: object) -> str:
+    """A similarity or a threshold, with the four decimals that thresholds have."""
+    found = number(value)
+    return UNKNOWN if found is None else f"{found:.4f}"
+
+
 def small(value: object) -> str:
     """A number that may be small, with two digits: "0.031", "3.1 x 10^-6"."""
     found = number(value)
@@ -129,13 +145,23 @@ def between(low: object, high: object) -> str:
 
 
 def _decimals(value: float, low: float | None, high: float | None) -> int:
-    """Decimals of a percentage: two digits of half the interval, or three of the value."""
+    """Decimals of a percentage: two digits of half the interval, or three of the value without one."""
     half = 100 * (high - low) / 2 if low is not None and high is not None else 0.0
-    if half > 0:
-        return min(_MOST_DECIMALS, max(0, 1 - math.floor(math.log10(half))))
-    if value == 0:
-        return 0
-    return min(_MOST_DECIMALS, max(0, 2 - math.floor(math.log10(abs(100 * value)))))
+    size_ = math.floor(math.log10(abs(100 * value))) if value else 2
+    # A rate that is not zero is not shown as zero, however little is known about it.
+    places = max(1 - math.floor(math.log10(half)), -size_) if half > 0 else 2 - size_
+    return min(_MOST_DECIMALS, max(0, places))
+
+
+def share(found: object) -> dict[str, Any]:
+    """A measured rate if it is one: 0..1, with the ends of its interval only if these are; else an empty mapping."""
+    if not isinstance(found, Mapping):
+        return {}
+    value = number(found.get("value"))
+    if value is None or not 0 <= value <= 1:
+        return {}
+    ends = {k: e for k in ("low", "high") if (e := number(found.get(k))) is not None and 0 <= e <= 1}
+    return {k: v for k, v in found.items() if k not in {"low", "high"}} | ends
 
 
 def rate(found: object) -> str:
@@ -144,16 +170,18 @@ def rate(found: object) -> str:
     Args:
         found: {"errors", "trials", "value", "low", "high"}.
     """
-    if not isinstance(found, Mapping) or number(found.get("value")) is None or number(found.get("trials")) == 0:
+    known = share(found)
+    if not known or number(known.get("trials")) == 0:
         return UNKNOWN
-    if number(found["value"]) == 0 and number(found.get("high")):
-        return f"below{_SPACE}{percent(found.get('high'), 0, found.get('high'))}"
-    return percent(found["value"], found.get("low"), found.get("high"))
+    if known["value"] == 0 and known.get("high"):
+        return f"below{_SPACE}{percent(known['high'], 0, known['high'])}"
+    return percent(known["value"], known.get("low"), known.get("high"))
 
 
 def interval(found: object) -> str:
     """The interval of a measured rate: "0.81-1.62 %"."""
-    return between(found.get("low"), found.get("high")) if isinstance(found, Mapping) else UNKNOWN
+    known = share(found)
+    return between(known.get("low"), known.get("high"))
 
 
 def errors(found: object) -> str:
@@ -164,6 +192,12 @@ def errors(found: object) -> str:
     if number(found.get("errors")) is None:
         return f"of{_SPACE}{count(found['trials'])}"
     return f"{count(found['errors'])}{_SPACE}of{_SPACE}{count(found['trials'])}"
+
+
+def factor(value: object) -> str:
+    """A factor, of which beyond a thousand nothing is known but that it is large."""
+    found = number(value)
+    return "any" if found is None or found > 1000 else significant(found)  # noqa: PLR2004
 
 
 def size(value: object) -> str:
