@@ -103,7 +103,7 @@ class LiteRtEngine:
             members do), and it is held until `close()`.
         threads: number of CPU threads, at least 1.
         float16: calculate in float16 where the model has floats. XNNPACK refuses it nowhere: on an ARM core that has
-            no such arithmetic only the weights are rounded; x86 converts to and fro, slower than float32. So ask for
+            no such arithmetic only the input is rounded; x86 converts to and fro, slower than float32. So ask for
             it only where the machine has the feature "fp16" (docs/targets.md has the figures).
 
     Raises:
