@@ -12,6 +12,7 @@ from facegate_convert._bundle_writer import write_bundle
 from facegate_convert._files import write_file
 from facegate_convert.errors import BuildError, DynamicShapeError, ModelFileError
 from facegate_edge._manifest import FORMAT_VERSION, ROLES, Manifest, ModelInfo, OperatingPoint
+from facegate_edge._targets import GENERIC
 from facegate_edge._version import VERSION
 
 if TYPE_CHECKING:
@@ -32,11 +33,19 @@ _ZIP_MAGIC = b"PK"
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Model:
-    """A model as it goes into a bundle; `report` is there if it was converted just now."""
+    """A model as it goes into a bundle.
+
+    Attributes:
+        info: its manifest entry.
+        data: the TFLite flatbuffer.
+        report: of its conversion, if it was converted just now.
+        target: name of the device profile that it was converted for.
+    """
 
     info: ModelInfo
     data: bytes
     report: Report | None = None
+    target: str = GENERIC
 
     def __repr__(self) -> str:
         return f"Model({self.info.role}, {self.info.family}, {self.info.precision})"
@@ -58,11 +67,14 @@ def load_models(path: Path, options: Options | None = None, *, progress: Progres
 
     if not _is_bundle(path):
         conversion = convert(path, options, progress=progress)
-        return (Model(conversion.info, conversion.model, conversion.report),)
+        return (Model(conversion.info, conversion.model, conversion.report, conversion.report.target["name"]),)
     from facegate_edge._bundle import open_bundle  # noqa: PLC0415
 
     with open_bundle(path, development=True) as bundle:
-        return tuple(Model(info, bytes(bundle.model_bytes(info.role))) for info in bundle.manifest.models)
+        manifest = bundle.manifest
+        return tuple(
+            Model(info, bytes(bundle.model_bytes(info.role)), target=manifest.target) for info in manifest.models
+        )
 
 
 def _is_bundle(path: Path) -> bool:
@@ -121,7 +133,12 @@ def save(conversion: Conversion, path: Path) -> None:
         return
     info = conversion.info
     build(
-        path, [Model(info, conversion.model)], name=f"{info.family}-{info.precision}", version="0.0.0", intended_use=""
+        path,
+        [Model(info, conversion.model)],
+        name=f"{info.family}-{info.precision}",
+        version="0.0.0",
+        intended_use="",
+        target=conversion.report.target["name"],
     )
 
 
@@ -132,7 +149,7 @@ def build(
     name: str,
     version: str,
     intended_use: str,
-    target: str = "generic",
+    target: str = GENERIC,
     operating_points: Sequence[OperatingPoint] = (),
     key: SigningKey | None = None,
 ) -> str:
@@ -172,7 +189,7 @@ def draft(
     name: str = "draft",
     version: str = "0.0.0",
     intended_use: str = "",
-    target: str = "generic",
+    target: str = GENERIC,
     operating_points: Sequence[OperatingPoint] = (),
 ) -> Manifest:
     """The manifest of a bundle of models. Raises BuildError if two have the same role."""
@@ -212,6 +229,16 @@ def check_pipeline(models: Sequence[Model]) -> None:
             "the detector gives no landmarks, and without them faces cannot be aligned for the recogniser",
             hint="use a detector with 5 landmarks, such as YuNet, RetinaFace, or SCRFD with keypoints",
         )
+
+
+def built_for(models: Sequence[Model], target: str) -> tuple[str, ...]:
+    """What to know of models that were converted for another device than the bundle is for, a sentence each."""
+    return tuple(
+        f"the {model.info.role} was converted for {model.target}, the bundle is for {target}: its speed was not judged "
+        "for that"
+        for model in models
+        if model.target not in (GENERIC, target)
+    )
 
 
 def created() -> str:

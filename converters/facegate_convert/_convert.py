@@ -19,7 +19,7 @@ from facegate_convert._quantize import CHOICES, MIN_CALIBRATION_INPUTS, Score, s
 from facegate_convert._report import NOT_MEASURED, Report
 from facegate_convert._source import OnnxEngine, float_model, read_source
 from facegate_convert._stopwatch import Stopwatch
-from facegate_convert.errors import CalibrationError, ConvertError
+from facegate_convert.errors import CalibrationError, ConvertError, MeasureError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,7 +153,7 @@ class _Made:
             allowances=_gates.allowances(settled),
         )
         info = dataclasses.replace(info, provenance=provenance)
-        report = self._report(info, chosen, settled, findings, anatomy, parity_float, latency, len(model))
+        report = self._report(info, chosen, settled, findings, anatomy, parity_float, latency, model)
         _gates.refuse(settled, f"{precision} model", report)
         return Conversion(model, info, report, self.crops.names if self.crops else ())
 
@@ -186,8 +186,7 @@ class _Made:
             return _gates.Labels(pairs=pairs)
         if role == "detector" and options.truth is not None:
             self.watch.step("preparing labelled photographs")
-            images = options.images or options.truth.parent
-            return _gates.Labels(truth=_samples.true_faces(options.truth, images, model, tell=self.watch.steps))
+            return _gates.Labels(truth=_samples.true_faces(options.truth, model, tell=self.watch.steps))
         if role == "liveness" and options.attacks is not None:
             self.watch.step("preparing labelled photographs")
             found = _samples.attacks(options.attacks, model, self._detector(), tell=self.watch.steps)
@@ -249,6 +248,17 @@ class _Made:
         )
         return [gate, instructions], latency
 
+    def _operators(self, model: bytes) -> Any:
+        """Where the time goes; why it is not known otherwise."""
+        from facegate_convert import _profile  # noqa: PLC0415 - loads the engine's library
+
+        if not self.options.measure_latency:
+            return {"not_run": "it was asked not to time the model (--no-latency)"}
+        try:
+            return _profile.by_operator(self.float32, model)
+        except MeasureError as error:
+            return {"not_run": str(error)}
+
     def _report(
         self,
         info: ModelInfo,
@@ -258,7 +268,7 @@ class _Made:
         anatomy: Anatomy,
         parity_float: Parity,
         latency: dict[str, dict[str, float]],
-        size: int,
+        model: bytes,
     ) -> Report:
         options, crops, samples = self.options, self.crops, self.samples
         match = self.source.match
@@ -289,7 +299,7 @@ class _Made:
             parity=info.provenance.parity,
             size_source=self.source.size,
             size_float=len(self.float32),
-            size=size,
+            size=len(model),
             partitions=anatomy.partitions,
             latency=latency,
             why=self._without_slopes(chosen.why),
@@ -297,7 +307,7 @@ class _Made:
             graph={"before": _anatomy.of_graph(self.source.raw).to_dict(), "after": anatomy.to_dict()},
             layers=[layer.to_dict() for layer in chosen.chosen.layers],
             gates=[gate.to_dict() for gate in gates],
-            operators={"not_run": "not measured"},
+            operators=self._operators(model),
             allowances=list(info.provenance.allowances),
             refused=_gates.refusal(gates),
             seconds=self.watch.seconds(),

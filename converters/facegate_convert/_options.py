@@ -47,7 +47,7 @@ class Options:
             photographs have the size of the model's input (crops that are aligned already).
         pairs, images, infer_pairs: labelled photographs that a recogniser's decisions are judged on: a pairs file and
             its folder, or without a file a folder for each identity; `infer_pairs` adds what follows from the list.
-        truth: CSV file of the faces that are really in the photographs of `images`, for a detector.
+        truth: CSV file of the faces that really are in the photographs beside it, for a detector.
         attacks: folder of a folder `live` and one for each species of attack, for a liveness model.
         size_budget: bytes that a mixed model may have; None leaves it to the search.
         licence: SPDX expression of the weights' licence; "unknown" takes what the file says (`_statements`).

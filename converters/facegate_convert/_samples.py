@@ -176,10 +176,10 @@ class TrueFaces:
         return f"TrueFaces({sum(len(b) for b in self.boxes)} in {len(self.inputs)} photographs)"
 
 
-def true_faces(table: Path, images: Path, model: Model, *, tell: Tell) -> TrueFaces:
+def true_faces(table: Path, model: Model, *, tell: Tell) -> TrueFaces:
     """Read a CSV file of true faces, and prepare its photographs for a detector.
 
-    A row is a face: `file,x1,y1,x2,y2`, and perhaps `x_left_eye,y_left_eye,...,x_right_mouth,y_right_mouth` (left and
+    Its files are looked for in its own folder. A row is a face: `file,x1,y1,x2,y2`, and perhaps `x_left_eye,y_left_eye,...,x_right_mouth,y_right_mouth` (left and
     right as seen in the image), all in pixels of the upright photograph. A photograph that shows nobody has one row
     with an empty box.
 
@@ -198,13 +198,13 @@ def true_faces(table: Path, images: Path, model: Model, *, tell: Tell) -> TrueFa
     with Preparer(*model, None) as preparer:
         for number, (name, rows) in enumerate(by_file.items()):
             tell(number, len(by_file))
-            path = images / name
+            path = table.parent / name
             try:
                 value, scale = preparer.whole(load_image(path))
             except (FrameError, OSError) as error:
                 raise DatasetError(
                     f"{table} names {path}, which is no photograph that can be read",
-                    hint="name the folder of the photographs with --images",
+                    hint="its files are looked for beside it",
                 ) from error
             arrays.append(value)
             samples.append(sample_name(file_sha256(path)))

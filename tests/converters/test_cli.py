@@ -63,7 +63,7 @@ def key(tmp_path):
     return tmp_path / "key.pem"
 
 
-BUILD = ("--name", "door", "--version", "1.0.0", "--intended-use", "a test")
+BUILD = ("--name", "door", "--version", "1.0.0", "--intended-use", "a test", "--no-latency")
 
 
 def test_convert_writes_a_bundle_of_one_model_and_a_report(models, monkeypatch):

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facegate_convert.cli._common import (
-    COMMERCIAL,
     FILE,
-    PRECISIONS,
+    check_labels,
+    conversion_options,
     load_key,
     make_options,
     parse_fmr,
     parse_name,
     parse_points,
-    parse_size,
     parse_version,
     progress_bar,
+    report_path,
+    reported,
 )
 
 if TYPE_CHECKING:
@@ -40,18 +41,8 @@ __all__ = ["bundle_build", "bundle_sign"]
 @click.option("--name", required=True, callback=parse_name, help="Name of the bundle, e.g. door.")
 @click.option("--version", required=True, callback=parse_version, help="Semantic version, e.g. 1.0.0.")
 @click.option("--intended-use", required=True, help="What the bundle is built and measured for, in a sentence.")
-@click.option("--target", "device", default="generic", callback=parse_name, show_default=True, help="Device profile.")
 @click.option("--key", type=FILE, help="Private key to sign with (`facegate keys new`); else the bundle is unsigned.")
-@click.option(
-    "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True, help="For ONNX files."
-)
-@click.option("--calibration", type=FILE, help="For ONNX files at int8: folder of photographs.")
-@click.option("--input-size", metavar="WxH", callback=parse_size, help="For ONNX detectors that leave it open.")
-@click.option("--licence", default="unknown", help="For ONNX files: SPDX expression of the weights' licence.")
-@click.option("--commercial-use", type=click.Choice(tuple(COMMERCIAL)), default="unknown", help="For ONNX files.")
-@click.option("--pairs", type=FILE, help="CSV (file_x,file_y,Decision) to measure operating points on.")
-@click.option("--images", type=FILE, help="Folder of the pairs' files; without --pairs one subfolder an identity.")
-@click.option("--infer-pairs", is_flag=True, help="Add the comparisons that follow from those listed.")
+@conversion_options
 @click.option(
     "--fmr", type=float, multiple=True, callback=parse_fmr, help="FMR target (repeatable) [default: 0.01 .. 0.0001]."
 )
@@ -74,10 +65,11 @@ def bundle_build(output: Output, /, **given: Any) -> None:
 
     _check_operating_points(given)
     key = load_key(given["key"])
-    with progress_bar(output) as progress:
+    with progress_bar(output) as progress, reported(output, given):
         models = _load(given, progress)
         _bundles.check_pipeline(models)
         points, notes, similarities = _operating_points(given, models, progress)
+    notes = (*notes, *_bundles.built_for(models, given["device"]))
     for note in notes:
         output.progress(f"note: {note}")
     bundle_id = None
@@ -92,6 +84,9 @@ def bundle_build(output: Output, /, **given: Any) -> None:
             operating_points=points,
             key=key,
         )
+        for model in models:
+            if given["report"] and model.report is not None:
+                model.report.save(report_path(given["report"], model.info.role, several=True))
     data = {
         "file": None if given["dry_run"] else str(given["target"]),
         "id": bundle_id,
@@ -137,10 +132,7 @@ def _check_operating_points(given: dict[str, Any]) -> None:
         raise click.UsageError(
             "--operating-point states a threshold, --pairs, --images and --fmr measure it: choose one"
         )
-    if given["pairs"] is not None and given["images"] is None:
-        raise click.UsageError("--pairs needs --images, the folder that its file names are in")
-    if given["infer_pairs"] and given["pairs"] is None:
-        raise click.UsageError("--infer-pairs needs --pairs")
+    check_labels(given)
     if given["fmr"] and not measured:
         raise click.UsageError("--fmr needs --pairs or --images to measure on")
 

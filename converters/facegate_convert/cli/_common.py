@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from facegate_convert._convert import Options, Progress
     from facegate_edge._output import Output
 
+    Command = Callable[..., Any]
+
 FILE = click.Path(path_type=Path)
 COMMERCIAL = {"yes": True, "no": False, "unknown": None}
-PRECISIONS = ("float32", "int8", "dynamic")
+PRECISIONS = ("float32", "float16", "dynamic", "int8", "mixed", "auto")
+WAYS = ("own",)
 PRESETS = ("arcface", "imagenet", "raw", "unit")
 
 
@@ -79,6 +82,60 @@ def parse_version(_ctx: click.Context, _param: click.Parameter, value: str) -> s
     return value
 
 
+def parse_target(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    from facegate_edge._targets import target  # noqa: PLC0415 - reads the profiles
+
+    return target(value).name
+
+
+def conversion_options(command: Command) -> Command:
+    """The options of `convert` that `bundle build` has for its ONNX files, too."""
+    for add in reversed(
+        (
+            click.option(
+                "--precision",
+                type=click.Choice(PRECISIONS),
+                default="float32",
+                show_default=True,
+                help="For ONNX files; auto chooses for the target.",
+            ),
+            click.option(
+                "--target",
+                "device",
+                default="generic",
+                show_default=True,
+                callback=parse_target,
+                help="Device profile (docs/targets.md).",
+            ),
+            click.option(
+                "--via", type=click.Choice(WAYS), default="own", show_default=True, help="How float32 is made of ONNX."
+            ),
+            click.option("--calibration", type=FILE, help="Folder of photographs to calibrate (int8) and compare on."),
+            click.option("--input-size", metavar="WxH", callback=parse_size, help="For models that leave it open."),
+            click.option("--size-budget", type=click.IntRange(1), metavar="BYTES", help="For mixed: largest size."),
+            click.option("--licence", default="unknown", show_default=True, help="SPDX expression, of the weights."),
+            click.option(
+                "--commercial-use", type=click.Choice(tuple(COMMERCIAL)), default="unknown", show_default=True
+            ),
+            click.option("--pairs", type=FILE, help="CSV (file_x,file_y,Decision) of who is who, to measure on."),
+            click.option("--images", type=FILE, help="Folder of its files; without --pairs one subfolder an identity."),
+            click.option("--infer-pairs", is_flag=True, help="Add the comparisons that follow from those listed."),
+            click.option("--truth", type=FILE, help="CSV (file,x1,y1,x2,y2) of true faces, for a detector."),
+            click.option("--attacks", type=FILE, help="Folder of live/ and a folder a species, for a liveness model."),
+            click.option("--report", type=FILE, help="Also write the report: NAME.html, or JSON."),
+            click.option("--allow-drift", is_flag=True, help="Accept a model that decides otherwise than its source."),
+            click.option(
+                "--allow-slower", is_flag=True, help="Accept a model slower than its target's profile allows."
+            ),
+            click.option("--allow-partitions", is_flag=True, help="Accept a model that XNNPACK takes in more pieces."),
+            click.option("--strict", is_flag=True, help="Also refuse what too few photographs leave open."),
+            click.option("--no-latency", is_flag=True, help="Do not time the model on this machine."),
+        )
+    ):
+        command = add(command)
+    return command
+
+
 def make_options(given: dict[str, Any]) -> Options:
     from facegate_convert._convert import Options  # noqa: PLC0415
 
@@ -90,13 +147,57 @@ def make_options(given: dict[str, Any]) -> Options:
         scale=given.get("scale"),
         preprocess=given.get("preprocess"),
         crop_scale=given.get("crop_scale"),
+        target=given["device"],
+        via=given["via"],
         calibration=given["calibration"],
         detector=given.get("detector"),
+        pairs=given["pairs"],
+        images=given["images"],
+        infer_pairs=given["infer_pairs"],
+        truth=given["truth"],
+        attacks=given["attacks"],
+        size_budget=given["size_budget"],
         licence=given["licence"],
         commercial_use=COMMERCIAL[given["commercial_use"]],
-        allow_drift=given.get("allow_drift", False),
-        measure_latency=not given.get("no_latency", True),
+        allow_drift=given["allow_drift"],
+        allow_slower=given["allow_slower"],
+        allow_partitions=given["allow_partitions"],
+        strict=given["strict"],
+        measure_latency=not given["no_latency"],
     )
+
+
+def check_labels(given: dict[str, Any]) -> None:
+    """Refuse options that make no sense without another. Raises click.UsageError."""
+    if given["pairs"] is not None and given["images"] is None:
+        raise click.UsageError("--pairs needs --images, the folder that its file names are in")
+    if given["infer_pairs"] and given["pairs"] is None:
+        raise click.UsageError("--infer-pairs needs --pairs")
+
+
+@contextlib.contextmanager
+def reported(output: Output, given: dict[str, Any]) -> Iterator[None]:
+    """Write the report of a conversion that is refused, too, if one was asked for."""
+    from facegate_convert._report import Report  # noqa: PLC0415
+    from facegate_convert.errors import GateError  # noqa: PLC0415
+
+    try:
+        yield
+    except GateError as error:
+        if not isinstance(error.report, Report):
+            raise
+        if given["report"] is None:
+            error.hint += "; --report FILE.html shows what was measured"
+        elif not given["dry_run"]:
+            path = report_path(given["report"], error.report.role, several=len(given.get("models", ())) > 1)
+            error.report.save(path)
+            output.progress(f"wrote {path}, which shows what was measured")
+        raise
+
+
+def report_path(path: Path, role: str, *, several: bool) -> Path:
+    """Where the report of one of several models goes: door.html, of the detector door-detector.html."""
+    return path.with_name(f"{path.stem}-{role}{path.suffix}") if several else path
 
 
 def load_key(path: Path | None) -> Any:
