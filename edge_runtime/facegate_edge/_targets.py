@@ -171,9 +171,11 @@ def _differences(wanted: Target, facts: MachineFacts) -> dict[str, str]:
         found["features"] = f"the processor lacks {' and '.join(missing)}"
     if facts.memory_mb and facts.memory_mb < wanted.memory_mb * _VISIBLE_MEMORY:
         found["memory"] = f"it was built for {wanted.memory_mb} MB of memory, and there are {facts.memory_mb}"
-    if wanted.boards and facts.target != wanted.name:
-        here = facts.board or "not known as one"
-        found["board"] = f"this is {here}, and its figures are those of a {wanted.title}"
+    # Containers hide the device tree: then the same core has to do.
+    hidden = not facts.compatible and not facts.board
+    if wanted.boards and facts.target != wanted.name and not (hidden and facts.cpu == wanted.core):
+        here = facts.board or "not known to be one"
+        found["board"] = f"its figures are those of a {wanted.title}, and this is {here}"
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -34,6 +35,7 @@ RISCV = MachineFacts("riscv64", "riscv64")
 UNKNOWN = MachineFacts("")
 
 EVERY = ["generic", "generic-aarch64", "generic-armv7", "rpi3", "rpi4", "rpi5", "jetson-nano", "jetson-orin", "x86_64"]
+DOCUMENT = Path(__file__).parents[2] / "docs" / "targets.md"
 # Fields that describe, follow from others, or say where they come from: they need no source.
 DESCRIBED = {"name", "title", "refuses", "notes", "sources", "gains"}
 
@@ -99,6 +101,26 @@ def test_an_unknown_target_is_refused_with_the_names_that_there_are(name):
     assert str(caught.value).isprintable()
 
 
+def test_the_table_of_the_documentation_is_that_of_the_profiles():
+    """docs/targets.md shows every profile's figures as they are in targets.json."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| `")]
+    shown = {row[0].strip("`"): row[1:] for row in rows}
+    assert list(shown) == EVERY
+    for name, profile in targets().items():
+        assert shown[name] == [
+            profile.title,
+            profile.machine or "any",
+            profile.core or "-",
+            " ".join(profile.features) or "-",
+            str(profile.memory_mb or "-"),
+            str(profile.cores or "-"),
+            str(profile.threads),
+            ", ".join(engine for engine, _ in profile.engines),
+            " ".join(profile.precisions["recognizer"]),
+        ]
+
+
 def test_profiles_cannot_be_changed():
     """They are shared by everybody who asks."""
     with pytest.raises(TypeError):
@@ -131,7 +153,11 @@ def test_profiles_cannot_be_changed():
         ("rpi4", PI3, "warn", "Raspberry Pi 3 Model B"),
         ("rpi5", PI4, "warn", "lacks fp16 and dotprod"),
         ("rpi5", ROCK, "warn", "Radxa ROCK 5B"),
-        ("rpi4", replace(PI4, board="", target=""), "warn", "not known as one"),
+        ("rpi4", replace(PI4, board="", target=""), "warn", "not known to be one"),
+        # in a container, which hides the device tree
+        ("rpi4", replace(PI4, board="", compatible=(), target=""), "yes", ""),
+        ("jetson-nano", replace(NANO, board="", compatible=(), target=""), "yes", ""),
+        ("rpi4", replace(PI3, board="", compatible=(), target=""), "warn", "not known to be one"),
         ("jetson-orin", PI5, "warn", "Raspberry Pi 5"),
         # too little of something
         ("rpi4", replace(PI4, memory_mb=400), "warn", "400"),
