@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from facegate_convert._convert import Conversion, Options, Progress
+    from facegate_convert._convert import Conversion, Options
+    from facegate_convert._options import Progress
     from facegate_convert._report import Report
     from facegate_edge._keys import SigningKey
 

@@ -109,14 +109,7 @@ def by_operator(float32: bytes, model: bytes) -> list[dict[str, Any]]:
     path, version = find_library()
     if not version.startswith(_VERSION):
         raise MeasureError(f"{path.name} {version} has a profiler that is not known", hint="use LiteRT 2.3")
-    found = []
-    for data in (float32, model):
-        try:
-            with _ProfiledEngine(data, threads=1) as engine:
-                found.append(engine.profile(_RUNS))
-        except EngineError as error:
-            raise MeasureError("LiteRT's profiler cannot be used here") from error
-    base, own = found
+    base, own = _profiled(float32), _profiled(model)
     rows = [
         {
             "operator": kind,
@@ -127,6 +120,14 @@ def by_operator(float32: bytes, model: bytes) -> list[dict[str, Any]]:
         for kind in sorted(own.keys() | base.keys())
     ]
     return sorted(rows, key=lambda row: -(row["ms"] or 0.0))
+
+
+def _profiled(model: bytes) -> dict[str, tuple[int, float]]:
+    try:
+        with _ProfiledEngine(model, threads=1) as engine:
+            return engine.profile(_RUNS)
+    except EngineError as error:
+        raise MeasureError("LiteRT's profiler cannot be used here") from error
 
 
 def _library() -> tuple[Any, Any, Any]:

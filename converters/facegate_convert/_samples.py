@@ -179,9 +179,9 @@ class TrueFaces:
 def true_faces(table: Path, model: Model, *, tell: Tell) -> TrueFaces:
     """Read a CSV file of true faces, and prepare its photographs for a detector.
 
-    Its files are looked for in its own folder. A row is a face: `file,x1,y1,x2,y2`, and perhaps `x_left_eye,y_left_eye,...,x_right_mouth,y_right_mouth` (left and
-    right as seen in the image), all in pixels of the upright photograph. A photograph that shows nobody has one row
-    with an empty box.
+    A row is a face: `file,x1,y1,x2,y2`, and perhaps `x_left_eye,y_left_eye,...,x_right_mouth,y_right_mouth` (left and
+    right as seen in the image), all in pixels of the upright photograph. Files are looked for in the table's folder. A
+    photograph that shows nobody has one row with an empty box.
 
     Raises:
         DatasetError: the file cannot be read, a row is not understood, or a photograph is missing or unreadable.

@@ -116,7 +116,8 @@ def recalibrate(known: Reference, engine: Engine, info: ModelInfo, given: Eviden
     def count(at: float) -> str:
         return f"{sum(s < at for s in again)} of {len(again)} missed, {sum(s >= at for s in extra)} added"
 
-    why = f"of {len(given.fit)} calibration photographs at {threshold:g} {count(threshold)}; at {chosen:g} {count(chosen)}"
+    photographs = f"{len(given.fit)} calibration photographs"
+    why = f"in {photographs}, at {threshold:g} {count(threshold)}; at {chosen:g} {count(chosen)}"
     return Recalibrated(chosen, why)
 
 
@@ -378,7 +379,7 @@ def _overlaps(a: Array, b: Array) -> npt.NDArray[np.float64]:
 
 def _side(face: Face) -> float:
     x1, y1, x2, y2 = face.box.tolist()
-    return min(x2 - x1, y2 - y1)
+    return float(min(x2 - x1, y2 - y1))
 
 
 def _landmark_error(a: Face, b: Face) -> float | None:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from facegate_convert._bundles import Model
     from facegate_convert._comparisons import Comparisons
-    from facegate_convert._convert import Progress
     from facegate_convert._operating_point import Similarities
+    from facegate_convert._options import Progress
     from facegate_edge._manifest import OperatingPoint
     from facegate_edge._output import Output
 

@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from facegate_convert._convert import Options, Progress
+    from facegate_convert._options import Options, Progress
     from facegate_edge._output import Output
 
     Command = Callable[..., Any]
