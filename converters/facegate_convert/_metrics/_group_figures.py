@@ -137,7 +137,8 @@ class GroupCounts:
     def report(self, threshold: float, confidence: float, margin: float) -> GroupReport:
         """The figures."""
         count = len(self.names)
-        cross = [[self.fmr(i, j, confidence) for j in range(count)] for i in range(count)]
+        between = {(i, j): self.fmr(i, j, confidence) for i in range(count) for j in range(i, count)}
+        cross = tuple(tuple(between[min(i, j), max(i, j)] for j in range(count)) for i in range(count))
         own = [cross[i][i] for i in range(count)]
         fnmr = [self.fnmr(i, confidence) for i in range(count)]
         strict = 1 - (1 - confidence) / max(count * (count - 1) // 2, 1)
@@ -149,7 +150,7 @@ class GroupCounts:
             threshold,
             confidence,
             figures,
-            tuple(tuple(row) for row in cross),
+            cross,
             _ratio(self.names, own, [self.fmr(i, i, strict) for i in range(count)], confidence, margin),
             _ratio(self.names, fnmr, [self.fnmr(i, strict) for i in range(count)], confidence, margin),
             int((self.of < 0).sum()),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TAIL = 1 << 22
 _MERGE = 1 << 22
 _BLOCK = 1 << 20
+_SLACK = 1.25  # how far a tail may grow before it is cut
 _EXACT_IN_FLOAT32 = 1 << 24
 
 
@@ -118,7 +119,7 @@ class _Extremes:
             scores, a, b = scores[kept], a[kept], b[kept]
         self.chunks.append((scores, a.astype(np.int32), b.astype(np.int32)))
         self.held += scores.size
-        if self.held > 2 * self.limit:
+        if self.held > _SLACK * self.limit:
             self.prune()
 
     def joined(self) -> tuple[Floats, Subjects, Subjects]:
@@ -147,9 +148,9 @@ class _Extremes:
 class SubjectCounter:
     """Counts comparisons with whose they are, in bounded memory.
 
-    It keeps `tail` comparisons of each kind (16 bytes each, twice that while it counts), a `ScoreCounter` (32 MB), and
-    how many impostor comparisons each pair of people had (16 bytes a pair; nothing if `images` is given). Up to `tail`
-    comparisons of each kind the scores stay exact; beyond, they are a `ScoreCounter`'s.
+    It keeps `tail` comparisons of each kind (16 bytes each, a multiple of it while it is cut), a `ScoreCounter`
+    (32 MB), and how many impostor comparisons each pair of people had (16 bytes a pair; nothing if `images` is given).
+    Up to `tail` comparisons of each kind the scores stay exact; beyond, they are a `ScoreCounter`'s.
     """
 
     def __init__(self, subjects: int, *, images: npt.ArrayLike | None = None, tail: int = TAIL) -> None:
@@ -166,7 +167,7 @@ class SubjectCounter:
         self.subjects = int(subjects)
         self._images = None if images is None else np.asarray(images, np.int64).ravel()
         if self.subjects < 1 or tail < 1 or (self._images is not None and self._images.size != self.subjects):
-            raise ValueError(f"{subjects} subjects, a tail of {tail}, or photographs of another number of people")
+            raise ValueError(f"{subjects} subjects, a tail of {tail}, or photographs of other people")
         self._counter: ScoreCounter | None = None
         self._impostor, self._genuine = _Extremes(tail, 1), _Extremes(tail, -1)
         self._trials = np.zeros(self.subjects, np.int64)
@@ -190,20 +191,23 @@ class SubjectCounter:
             return
         if min(first.min(), second.min()) < 0 or max(first.max(), second.max()) >= self.subjects:
             raise ValueError(f"subjects are numbered 0..{self.subjects - 1}")
-        same = first == second
-        other = ~same
+        same = np.flatnonzero(first == second)
+        other = np.delete(values, same)
         if self._counter is None and max(self._genuine.held, self._impostor.held) + values.size > self._tail:
             self._counter = ScoreCounter()
             self._counter.add(genuine=self._genuine.joined()[0], impostor=self._impostor.joined()[0])
         if self._counter is not None:
-            self._counter.add(genuine=values[same], impostor=values[other])
+            self._counter.add(genuine=values[same], impostor=other)
         self._genuine.add(values[same], first[same], second[same])
         self._trials += np.bincount(first[same], minlength=self.subjects)
-        x, y = first[other], second[other]
-        self._impostor.add(values[other], x, y)
-        self._impostors += x.size
+        self._impostors += other.size
         if self._images is None:
+            x, y = np.delete(first, same), np.delete(second, same)
             self._pairs.add(x, y)
+            self._impostor.add(other, x, y)
+        else:
+            kept = np.flatnonzero((values > self._impostor.edge) & (first != second))
+            self._impostor.add(values[kept], first[kept], second[kept])
 
     def result(self) -> SubjectScores:
         """What was counted so far.
