@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_INT8 = 9
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def _code_names() -> dict[int, str]:
     return {value: name for name, value in vars(schema().BuiltinOperator).items() if not name.startswith("_")}
 
 
-def open_model(model: bytes) -> Any:
+def open_model(model: bytes | bytearray) -> Any:
     """The root of a flatbuffer."""
     from facegate_convert._lower._flatbuffer import schema  # noqa: PLC0415
 
@@ -59,7 +60,7 @@ def operations(model: bytes) -> tuple[Operation, ...]:
                 inputs,
                 outputs,
                 graph.Tensors(outputs[0]).Name().decode(),
-                sum(root.Buffers(graph.Tensors(i).Buffer()).DataLength() for i in inputs if i >= 0),
+                sum(_length(root, graph.Tensors(i)) for i in inputs if i >= 0),
             )
         )
     return tuple(found)
@@ -69,4 +70,25 @@ def constants(model: bytes) -> set[int]:
     """The indices of tensors that are weights: those with bytes of their own."""
     root = open_model(model)
     graph = root.Subgraphs(0)
-    return {i for i in range(graph.TensorsLength()) if root.Buffers(graph.Tensors(i).Buffer()).DataLength()}
+    return {i for i in range(graph.TensorsLength()) if _length(root, graph.Tensors(i))}
+
+
+def stored(data: bytes | bytearray, root: Any, tensor: Any) -> npt.NDArray[Any] | None:
+    """A constant tensor's values, a view into `data` (writable if that is a bytearray); None for computed tensors."""
+    import numpy as np  # noqa: PLC0415
+
+    names = {0: np.float32, 2: np.int32, 4: np.int64, 9: np.int8}
+    buffer = root.Buffers(tensor.Buffer())
+    shape = [tensor.Shape(i) for i in range(tensor.ShapeLength())]
+    if tensor.Type() not in names or not _length(root, tensor):
+        return None
+    if buffer.DataLength():
+        found: npt.NDArray[Any] = buffer.DataAsNumpy().view(names[tensor.Type()])
+    else:  # the quantizer puts large buffers behind the flatbuffer
+        found = np.frombuffer(data, np.uint8, buffer.Size(), buffer.Offset()).view(names[tensor.Type()])
+    return found.reshape(shape)
+
+
+def _length(root: Any, tensor: Any) -> int:
+    buffer = root.Buffers(tensor.Buffer())
+    return int(buffer.DataLength() or (buffer.Size() if buffer.Offset() > 1 else 0))

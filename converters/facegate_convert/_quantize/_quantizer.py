@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from facegate_convert._interpreter import make_interpreter, quiet
+from facegate_convert._quantize._flat import constants, operations
 from facegate_convert.errors import CalibrationError, QuantizationError
 
 if TYPE_CHECKING:
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-MIN_CALIBRATION_INPUTS = 16
-_FLOAT_CASTING = "float_casting"  # the quantizer's name for weights of fewer bits that stay floating point
+    from facegate_convert._quantize._clip import Histograms
 
-# Ways to make one range of the ranges that the inputs gave. Neither is better for every network: the mean ignores the
-# odd photograph, which the heavy tails of PReLU nets need; the extremes clip nothing, which others need.
+MIN_CALIBRATION_INPUTS = 16
+_NORMALIZING = ("ADD", "DIV", "MUL", "PAD", "RESHAPE", "SUB")
+# The quantizer's names for weights of fewer bits that stay floating point, and for nothing at all.
+_FLOAT_CASTING, _NO_QUANTIZE = "float_casting", "no_quantize"
+
+# The calibrations that need no more of the inputs than their ranges.
 RANGES = ("mean", "extreme")
 
 
@@ -33,27 +37,42 @@ class Ranges:
         names: tensors, without constants: weights are quantised per channel, from their own values.
         ranks: of each.
         low, high: float32 (inputs, tensors), the smallest and the largest value of each tensor for each input.
-        input: place of the model's input among the tensors.
-        input_range: smallest and largest value that the input can have.
+        known: places of the tensors whose range is known exactly: the input and what only shifts, scales or pads it.
+        known_low, known_high: float32, their ranges.
     """
 
     names: tuple[str, ...]
     ranks: tuple[int, ...]
     low: npt.NDArray[np.float32]
     high: npt.NDArray[np.float32]
-    input: int
-    input_range: tuple[float, float]
+    known: tuple[int, ...]
+    known_low: npt.NDArray[np.float32]
+    known_high: npt.NDArray[np.float32]
 
-    def combine(self, how: str) -> dict[str, dict[str, npt.NDArray[np.float32]]]:
-        """One range a tensor, "mean" or "extreme" over the inputs, as ai-edge-quantizer takes them.
+    def combine(self, how: str, histograms: Histograms | None = None) -> dict[str, dict[str, npt.NDArray[np.float32]]]:
+        """One range a tensor, by one of CALIBRATIONS, as ai-edge-quantizer takes them.
 
-        The input's is known exactly and not measured: pixels then keep all their 256 levels.
+        The input's is known exactly and not measured: pixels then keep all their 256 levels. So is that of what only
+        normalises it; measured there, black and white were clipped, and the first convolutions amplified that.
+
+        Args:
+            how: one of CALIBRATIONS.
+            histograms: for "percentile", "mse" and "entropy".
+
+        Raises:
+            QuantizationError: histograms are needed and not given.
         """
         import numpy as np  # noqa: PLC0415
 
-        low = self.low.mean(axis=0) if how == "mean" else self.low.min(axis=0)
-        high = self.high.mean(axis=0) if how == "mean" else self.high.max(axis=0)
-        low[self.input], high[self.input] = self.input_range
+        if how in RANGES:
+            low = self.low.mean(axis=0) if how == "mean" else self.low.min(axis=0)
+            high = self.high.mean(axis=0) if how == "mean" else self.high.max(axis=0)
+        elif histograms is None:
+            raise QuantizationError(f"{how} ranges need histograms", hint="measure_histograms makes them")
+        else:
+            low, high = (ends.astype(np.float32) for ends in histograms.clip(how))
+        places = list(self.known)
+        low[places], high[places] = self.known_low, self.known_high
         return {
             name: {
                 "min": np.full((1,) * rank, low[place], np.float32),
@@ -92,13 +111,25 @@ def measure_ranges(
         )
     with _translated():
         runner = make_interpreter(model, inner_tensors=True)
-        constants = _constants(model)
+        weights = constants(model)
         index = runner.get_input_details()[0]["index"]
         tensors = [
             d
             for d in runner.get_tensor_details()
-            if d["dtype"] == np.float32 and d["name"] and d["index"] not in constants
+            if d["dtype"] == np.float32 and d["name"] and d["index"] not in weights
         ]
+        known = _known(model, index)
+        places = [place for place, d in enumerate(tensors) if d["index"] in known]
+        ends = []
+        for end in input_range:
+            runner.set_tensor(index, np.full_like(inputs[0], end))
+            runner.invoke()
+            ends.append([runner.get_tensor(tensors[place]["index"]) for place in places])
+        # What is pointwise and monotonous has its extremes where the input has them.
+        known_low, known_high = (
+            np.array([pick([float(pick(a)), float(pick(b))]) for a, b in zip(*ends, strict=True)], np.float32)
+            for pick in (np.min, np.max)
+        )
         low = np.empty((len(inputs), len(tensors)), np.float32)
         high = np.empty_like(low)
         for row, value in enumerate(inputs):
@@ -114,19 +145,40 @@ def measure_ranges(
         tuple(len(d["shape"]) for d in tensors),
         low,
         high,
-        input=[d["index"] for d in tensors].index(index),
-        input_range=input_range,
+        known=tuple(places),
+        known_low=known_low,
+        known_high=known_high,
     )
 
 
-def quantize_static(model: bytes, ranges: Ranges, how: str = "mean", *, float_layers: Sequence[str] = ()) -> bytes:
+def _known(model: bytes, source: int) -> set[int]:
+    """The tensors that are nothing but the input, shifted, scaled or padded by constants."""
+    weights = constants(model)
+    found = {source}
+    for operation in operations(model):
+        computed = [i for i in operation.inputs if i >= 0 and i not in weights]
+        if operation.code in _NORMALIZING and len(computed) == 1 and computed[0] in found:
+            found.update(operation.outputs)
+    return found
+
+
+def quantize_static(
+    model: bytes,
+    ranges: Ranges,
+    how: str = "mean",
+    *,
+    histograms: Histograms | None = None,
+    float_layers: Sequence[str] = (),
+) -> bytes:
     """An int8 model: weights per channel, activations per tensor, input and outputs int8 with scales of their own.
 
     Args:
         model: the float32 flatbuffer, without PRELU, which the quantizer would leave float.
         ranges: of its activations, by `measure_ranges`.
-        how: one of RANGES.
-        float_layers: names of operators (their first output's tensor) that stay float32.
+        how: one of CALIBRATIONS.
+        histograms: of its activations, where that needs them.
+        float_layers: names of operators (their first output's tensor) whose results stay float32. Convolutions and
+            fully connected layers among them keep int8 weights, and quantise what they read while they run.
 
     Raises:
         QuantizationError: the quantizer failed.
@@ -137,8 +189,11 @@ def quantize_static(model: bytes, ranges: Ranges, how: str = "mean", *, float_la
     recipes = recipe_manager.RecipeManager()
     recipes.add_static_config(regex=".*", operation_name=every, activation_num_bits=8, weight_num_bits=8)
     for name in float_layers:
-        recipes.add_quantization_config(f"^{re.escape(name)};", every, algorithm_key="no_quantize")
-    return _run(model, recipes.get_quantization_recipe(), ranges.combine(how))
+        scope = f"^{re.escape(name)};"
+        recipes.add_quantization_config(scope, every, algorithm_key=_NO_QUANTIZE)
+        for kind in (qtyping.TFLOperationName.CONV_2D, qtyping.TFLOperationName.FULLY_CONNECTED):
+            recipes.add_dynamic_config(regex=scope, operation_name=kind, num_bits=8)
+    return _run(model, recipes.get_quantization_recipe(), ranges.combine(how, histograms))
 
 
 def quantize_dynamic(model: bytes) -> bytes:
@@ -179,15 +234,6 @@ def _run(model: bytes, recipe: Any, ranges: dict[str, Any] | None) -> bytes:
         made = quantizer.Quantizer(bytearray(model), recipe)
         result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
         return bytes(result.quantized_model)
-
-
-def _constants(model: bytes) -> set[int]:
-    """The indices of tensors that are weights: those with bytes of their own."""
-    from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415
-
-    root = schema.Model.GetRootAs(model)
-    graph = root.Subgraphs(0)
-    return {i for i in range(graph.TensorsLength()) if root.Buffers(graph.Tensors(i).Buffer()).DataLength()}
 
 
 @contextlib.contextmanager

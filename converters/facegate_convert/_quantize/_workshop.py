@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from facegate_convert import _measure
 from facegate_convert._lower import lower
 from facegate_convert._quantize import _quantizer
 from facegate_convert._quantize._candidate import Candidate
-from facegate_convert._quantize._drift import drift
+from facegate_convert._quantize._center import center_pixels, without_ties
+from facegate_convert._quantize._clip import measure_histograms
+from facegate_convert._quantize._correct import correct_biases
+from facegate_convert._quantize._drift import acceptable, drift
 from facegate_convert._quantize._equalize import equalize
+from facegate_convert._quantize._flat import operations
+from facegate_convert._quantize._layers import measure_layers
 from facegate_convert.errors import CalibrationError
 
 if TYPE_CHECKING:
@@ -19,13 +25,18 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from facegate_convert._graph import Graph
+    from facegate_convert._quantize._candidate import LayerError
+    from facegate_convert._quantize._clip import Histograms
     from facegate_convert._quantize._quantizer import Ranges
     from facegate_convert._quantize._recipe import Prelu, Recipe
 
     Inputs = Sequence[npt.NDArray[np.float32]]
     Progress = Callable[[str, int, int], None]
+    Form = tuple[bool, Prelu]
 
 MAX_JUDGED = 32  # inputs that candidates are compared on
+MAX_EQUALIZED = 48
+MAX_CALIBRATED = 200  # inputs that ranges are measured on; more changed nothing but the time it takes
 
 
 class Workshop:
@@ -37,6 +48,7 @@ class Workshop:
         lowered: the graph lowered to float32.
         inputs: float32 inputs, prepared as on the device: calibration inputs; may be empty for precisions that need
             none, whose error is then not measured.
+        judged: float32 inputs that errors are measured on; None takes the calibration inputs.
         input_range: smallest and largest value that an input can have.
         progress: called with (what is being done, steps done, steps in all or 0).
     """
@@ -49,18 +61,20 @@ class Workshop:
         inputs: Inputs,
         *,
         input_range: tuple[float, float],
+        judged: Inputs | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self._graph = graph
+        self._graph = center_pixels(graph, input_range)
         self._names = names
-        self._input_range = input_range
+        self._input_range = without_ties(input_range)
         self._tell: Progress = progress or (lambda *_: None)
-        self._inputs = inputs
-        self._judged = inputs[:: max(1, len(inputs) // MAX_JUDGED)][:MAX_JUDGED]
+        self._inputs = _evenly(inputs, MAX_CALIBRATED)
+        self._judged = _evenly(inputs if judged is None else judged, MAX_JUDGED)
         self._exact: dict[str, npt.NDArray[np.float32]] | None = None
-        self._equalized: Graph | None = None
-        self._bases: dict[tuple[bool, Prelu], bytes] = {(False, "keep"): lowered}
-        self._ranges: dict[tuple[bool, Prelu], Ranges] = {}
+        self._graphs: dict[bool, Graph] = {False: self._graph}
+        self._bases: dict[Form, bytes] = {}
+        self._ranges: dict[Form, Ranges] = {}
+        self._histograms: dict[Form, Histograms] = {}
         self.lowered = lowered
         self.has_slopes = any(node.op in ("PRelu", "LeakyRelu") for node in graph.nodes)
 
@@ -82,50 +96,107 @@ class Workshop:
                 hint="give --calibration DIR with some dozens of photographs as the device will see them, or use "
                 "--precision dynamic or float16, which need none",
             )
+        if not recipe.calibrated:
+            self._tell("quantising", 0, 0)
         if recipe.precision == "float32":
             model = self.lowered
         elif recipe.precision == "float16":
-            self._tell("quantising", 0, 0)
             model = _quantizer.quantize_float16(self.lowered)
         elif recipe.precision == "dynamic":
-            self._tell("quantising", 0, 0)
             model = _quantizer.quantize_dynamic(self.lowered)
         else:
-            base, ranges = self.base(recipe), self.ranges(recipe)
-            self._tell("quantising", 0, 0)
-            model = _quantizer.quantize_static(base, ranges, recipe.calibration, float_layers=recipe.float_layers)
+            model = self._static(recipe)
         return Candidate(recipe, model, _measure.partitions(model), len(model), self.error(model))
+
+    def _static(self, recipe: Recipe) -> bytes:
+        form = self._form(recipe)
+        base, ranges = self.base(form), self.ranges(form)
+        counted = None if recipe.calibration in _quantizer.RANGES else self._histogram(form)
+        self._tell("quantising", 0, 0)
+        model = _quantizer.quantize_static(
+            base, ranges, recipe.calibration, histograms=counted, float_layers=recipe.float_layers
+        )
+        if not recipe.bias_correction:
+            return model
+        return correct_biases(
+            base, model, self._inputs, progress=lambda done, total: self._tell("correcting biases", done, total)
+        )
 
     def error(self, model: bytes) -> float:
         """The drift of a model's outputs from float32 over the judged inputs; NaN if there are none."""
         if not self._judged:
             return float("nan")
+        return drift(self._outputs(), _measure.run_engine(model, self._judged))
+
+    def acceptable(self) -> float:
+        """The drift that decisions hardly feel; infinite if there is nothing to measure it on."""
+        return acceptable(self._outputs()) if self._judged else float("inf")
+
+    def operations(self, recipe: Recipe) -> tuple[str, ...]:
+        """The names of the operators that a recipe quantises, in execution order."""
+        return tuple(o.name for o in operations(self.base(self._form(recipe))))
+
+    def _outputs(self) -> dict[str, npt.NDArray[np.float32]]:
         if self._exact is None:
             self._exact = _measure.run_engine(self.lowered, self._judged)
-        return drift(self._exact, _measure.run_engine(model, self._judged))
+        return self._exact
 
-    def base(self, recipe: Recipe) -> bytes:
-        """The float32 model that a recipe quantises."""
-        form: Prelu = recipe.prelu if self.has_slopes else "keep"
-        key = (recipe.equalize, form)
-        if key not in self._bases:
-            graph = self._graph
-            if recipe.equalize:
-                if self._equalized is None:
-                    self._tell("equalising", 0, 0)
-                    self._equalized, _ = equalize(graph, self.lowered, self._names, self._judged)
-                graph = self._equalized
-            self._bases[key] = lower(graph, output_names=self._names, prelu=form).model
-        return self._bases[key]
+    def layers(self, candidate: Candidate) -> tuple[LayerError, ...]:
+        """How far each operator's result is from float32, in execution order; empty without inputs to look at."""
+        if not self._inputs or candidate.recipe.precision in ("float32", "float16"):
+            return ()
+        base = self.base(self._form(candidate.recipe)) if candidate.recipe.calibrated else self.lowered
+        return measure_layers(base, candidate.model, self._judged)
 
-    def ranges(self, recipe: Recipe) -> Ranges:
+    def _form(self, recipe: Recipe) -> Form:
+        return recipe.equalize, (recipe.prelu if self.has_slopes else "keep")
+
+    def base(self, form: Form) -> bytes:
+        """The float32 model that is quantised: (whether its channels are equalised, how PReLU is written)."""
+        if form not in self._bases:
+            equalized, prelu = form
+            if equalized not in self._graphs:
+                self._tell("equalising", 0, 0)
+                plain = self.base((False, "keep"))
+                self._graphs[equalized] = equalize(
+                    self._graph, plain, self._names, _evenly(self._inputs, MAX_EQUALIZED)
+                )[0]
+            self._bases[form] = lower(self._graphs[equalized], output_names=self._names, prelu=prelu).model
+        return self._bases[form]
+
+    def ranges(self, form: Form) -> Ranges:
         """The ranges of its activations."""
-        key = (recipe.equalize, recipe.prelu if self.has_slopes else "keep")
-        if key not in self._ranges:
-            self._ranges[key] = _quantizer.measure_ranges(
-                self.base(recipe),
+        if form not in self._ranges:
+            self._ranges[form] = _quantizer.measure_ranges(
+                self.base(form),
                 self._inputs,
                 self._input_range,
                 progress=lambda done, total: self._tell("calibrating", done, total),
             )
-        return self._ranges[key]
+        return self._ranges[form]
+
+    def _histogram(self, form: Form) -> Histograms:
+        if form not in self._histograms:
+            self._histograms[form] = measure_histograms(
+                self.base(form),
+                self._inputs,
+                self.ranges(form),
+                progress=lambda done, total: self._tell("counting values", done, total),
+            )
+        return self._histograms[form]
+
+    def with_layers(self, candidate: Candidate) -> Candidate:
+        """The candidate with its layers' errors; sensitivities that it has are kept."""
+        known = {layer.name: layer.sensitivity for layer in candidate.layers}
+        measured = self.layers(candidate)
+        return dataclasses.replace(
+            candidate, layers=tuple(dataclasses.replace(m, sensitivity=known.get(m.name)) for m in measured)
+        )
+
+
+def _evenly(inputs: Inputs, most: int) -> Inputs:
+    """At most so many of the inputs, evenly spread over them."""
+    count = len(inputs)
+    if count <= most:
+        return inputs
+    return [inputs[place * count // most] for place in range(most)]
