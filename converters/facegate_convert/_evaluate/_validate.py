@@ -78,7 +78,10 @@ def find_problems(
     problems += _single(records, gate)
     problems += _near_identical(records, templates)
     if templates is not None and scores is not None:
-        alike, unlike = scores.genuine.quantile(0.5), scores.impostor.quantile(0.95)
+        # Half of the labels would have to be wrong to move the middle between the two medians.
+        middle = (scores.genuine.quantile(0.5) + scores.impostor.quantile(0.5)) / 2
+        alike = max(middle, scores.genuine.quantile(0.25))
+        unlike = min(middle, scores.impostor.quantile(0.95))
         if dataset.pairs is None:
             problems += _misfiled(dataset, templates, alike, unlike)
         else:
@@ -141,8 +144,8 @@ def _near_identical(records: Records, templates: Templates | None) -> list[Probl
 def _misfiled(dataset: Dataset, templates: Templates, alike: float, unlike: float) -> list[Problem]:
     """Photographs that are more like another identity than like their own, and identities that are one person.
 
-    A photograph's similarity to an identity is the mean over its photographs. "Alike" is the median of all comparisons
-    of the same person, "unlike" the 95th percentile of those of two people: a few wrong labels do not move them.
+    A photograph's similarity to an identity is the mean over its photographs. "Alike" is what three in four comparisons
+    of the same person reach, "unlike" what one in twenty of two people exceeds.
     """
     usable = np.flatnonzero(templates.usable)
     people = dataset.identity[usable]
@@ -188,7 +191,7 @@ def _one_person(
     first: dict[int, int],
     alike: float,
 ) -> list[Problem]:
-    """Identities whose photographs are as alike as half of those of one person."""
+    """Identities whose photographs are as alike as three in four of one person."""
     found: list[tuple[float, Problem]] = []
     step = max(1, _BLOCK // max(1, present.size))
     for start in range(0, present.size, step):
