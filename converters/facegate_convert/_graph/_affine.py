@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Vector = npt.NDArray[np.float64]
 
+_MAX_NEUTRAL = 2**16  # larger constants are not searched
 _LINEAR = ("Conv", "ConvTranspose", "Gemm")
 _AFFINE = ("Affine", "Add", "Sub", "Mul", "Div")
 
@@ -65,7 +66,7 @@ def _into_producer(
             continue
         axis = len(b.shapes[name]) - 1 if linear.op == "Gemm" else 1
         pair = _scale_and_shift(b, node, place, axis)
-        if pair is None:
+        if pair is None or not b.affordable(b.constants[linear.inputs[1]].size):
             continue
         result[at] = None
         return replace(_scaled(b, linear, *pair), outputs=node.outputs)
@@ -162,6 +163,8 @@ def drop_neutral(b: Builder) -> None:
             places = (0, 1) if node.op in ("Add", "Mul") else (0,)
             for place in places:
                 other = b.constant(node.inputs[1 - place])
+                if other is not None and other.size > _MAX_NEUTRAL:
+                    continue
                 same = b.shapes[node.inputs[place]] == b.shapes[node.outputs[0]]
                 if other is not None and same and (other == neutral[node.op]).all():
                     b.alias(node.outputs[0], node.inputs[place])

@@ -85,6 +85,7 @@ class Builder:
         self.dtypes: dict[str, str] = {}
         self.aliases: dict[str, str] = {}
         self._reserved: set[str] = set()
+        self._stretched: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
         self._budget = _BUDGET
 
@@ -105,6 +106,12 @@ class Builder:
         self._budget -= elements
         if self._budget < 0:
             node.invalid("the constants that the model computes would fill the memory")
+
+    def affordable(self, elements: int) -> bool:
+        """Count elements if they are within what is left; else nothing is counted, and the answer is no."""
+        fits = elements <= self._budget
+        self._budget -= elements if fits else 0
+        return fits
 
     def declare(self, name: str, shape: Sequence[int], dtype: str) -> None:
         """A value with this shape and dtype exists."""
@@ -131,6 +138,21 @@ class Builder:
         name = self.new_name(base)
         self.set_constant(name, array)
         return name
+
+    def stretch(self, name: str, source: str) -> None:
+        """Value `name` is `source` broadcast to a larger shape."""
+        self._stretched[name] = source
+
+    def unstretched(self, node: OnnxNode) -> list[str]:
+        """The inputs of an operator that broadcasts, without stretching that it would do by itself."""
+        inputs = list(node.inputs)
+        shapes = [self.shape(node, i) for i in range(len(inputs))]
+        for place, name in enumerate(inputs):
+            source = self._stretched.get(name)
+            others = [s for i, s in enumerate(shapes) if i != place]
+            if source is not None and _covers(self.shapes[source], others, shapes[place]):
+                inputs[place], shapes[place] = source, self.shapes[source]
+        return inputs
 
     def scalar(self, node: OnnxNode, value: float) -> str:
         """A new float32 constant of one element, which broadcasts to anything."""
@@ -207,6 +229,8 @@ class Builder:
             node.invalid(f"its result would have {len(shape)} dimensions; {MAX_RANK} are known")
         if math.prod(shape) > MAX_ELEMENTS:
             node.invalid(f"its result would have the shape {tuple(shape)}, which no device can hold")
+        # Reading a constant costs as much as making one: a large one, read by each of many nodes, takes hours.
+        self.spend(node, sum(self.constants[i].size for i in inputs if i in self.constants))
         self.declare(name, shape, dtype or self.dtypes[inputs[0]])
         self.nodes.append(Node(op, node.name, tuple(inputs), (name,), attributes))
         return name
@@ -220,6 +244,14 @@ class Builder:
             self.alias(output, name)
             return self.resolve(output)
         return self.add("Reshape", node, [name], target, output=output)
+
+
+def _covers(source: Shape, others: Sequence[Shape], wanted: Shape) -> bool:
+    """Whether other operands broadcast with `source` to what they broadcast with `wanted` to."""
+    try:
+        return np.broadcast_shapes(source, *others) == np.broadcast_shapes(wanted, *others)
+    except ValueError:
+        return False
 
 
 def normalize_axis(node: OnnxNode, axis: int, rank: int) -> int:

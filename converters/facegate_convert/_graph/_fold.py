@@ -222,7 +222,7 @@ def _triangle(node: OnnxNode, x: Array, k: Array | None = None) -> Array:
 def _scattered(node: OnnxNode, x: Array, indices: Array, updates: Array) -> Array:
     if node.attribute("reduction", "none") != "none":
         node.refuse("it combines what it scatters", "export without scatter_add and its kin")
-    result = x.copy()
+    result: Array = x.copy()
     result[tuple(np.moveaxis(indices, -1, 0))] = updates
     return result
 

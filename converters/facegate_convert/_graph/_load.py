@@ -20,7 +20,7 @@ from facegate_convert._graph import (
     _rules_norm,
     _rules_tensor,
 )
-from facegate_convert._graph._builder import MAX_ELEMENTS, Builder, OnnxNode
+from facegate_convert._graph._builder import MAX_ELEMENTS, MAX_RANK, Builder, OnnxNode
 from facegate_convert._graph._fold import FOLDED, fold
 from facegate_convert._graph._hints import HINTS
 from facegate_convert._graph._read import attributes_of, dtype_name, opset_of, read_model, to_array
@@ -52,6 +52,7 @@ _RULES = {
 _IMAGE_RANK = 4
 _MAX_CHANNELS = 4
 _OPTIONAL_OUTPUTS = ("BatchNormalization", "Dropout", "LayerNormalization", "MaxPool")
+_MAX_VALUES = 256  # inputs or outputs
 _MAX_DEPTH = 16  # of branches within branches
 
 
@@ -74,6 +75,11 @@ def load_graph(source: Path | bytes, *, input_size: tuple[int, int] | None = Non
     """
     model, digest, directory = read_model(source)
     graph = _nested.without_functions(model).graph
+    if max(len(graph.input), len(graph.output)) > _MAX_VALUES + len(graph.initializer):
+        raise InvalidGraphError(
+            f"the model has {len(graph.input)} inputs and {len(graph.output)} outputs",
+            hint=f"export it with those that are needed, at most {_MAX_VALUES}",
+        )
     nodes = _nested.live_nodes(graph)
     b = Builder(opset_of(model))
     b.reserve(_nested.names_of(nodes))
@@ -146,7 +152,7 @@ def _inputs(graph: onnx.GraphProto, b: Builder, size: tuple[int, int] | None) ->
                 "nor width",
                 hint="export the model with these dimensions fixed",
             )
-        if math.prod(known) > MAX_ELEMENTS or min(known, default=1) < 1:
+        if math.prod(known) > MAX_ELEMENTS or min(known, default=1) < 1 or len(known) > MAX_RANK:
             raise InvalidGraphError(
                 f"input {info.name!r} has the shape {tuple(known)}, which no device can hold",
                 hint="export the model with the size of its images",
@@ -283,6 +289,8 @@ def _finish(b: Builder, outputs: list[str], inputs: set[str]) -> None:
     """Fold what can be folded, name the outputs as the model does, drop what is dead."""
     computed = [b.resolve(o) for o in outputs]
     _patterns.fuse_activations(b)
+    _patterns.invert_roots(b)
+    _patterns.merge_padding(b)
     _affine.drop_neutral(b)
     computed = [b.resolve(o) for o in computed]
     _affine.fold_affine(b, computed)

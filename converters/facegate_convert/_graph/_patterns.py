@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _ERF = np.vectorize(math.erf, otypes=[np.float64])
 _SAMPLES: Samples = np.concatenate([np.linspace(-9, 9, 73), np.linspace(-0.5, 0.5, 21)])
+_MAX_HEARTS = 1000  # a file made to be slow has more
 _TOLERANCE = 3e-6  # the constants of exporters are float32 numbers
 
 
@@ -59,9 +60,8 @@ def fuse_activations(b: Builder) -> None:
     for i, node in enumerate(nodes):
         for name in node.inputs:
             readers.setdefault(name, []).append(i)
-    for place, heart in enumerate(nodes):
-        if heart.op not in _HEARTS:
-            continue
+    hearts = [(i, n) for i, n in enumerate(nodes) if n.op in _HEARTS]
+    for place, heart in hearts[:_MAX_HEARTS]:
         before, after, targets = _HEARTS[heart.op]
         roots = list(_roots(b, nodes, producers, heart.inputs[0], before))
         for end in _ends(nodes, readers, place, after):
@@ -70,6 +70,59 @@ def fuse_activations(b: Builder) -> None:
                 nodes[end] = found
                 break
     b.nodes = nodes
+
+
+def invert_roots(b: Builder) -> None:
+    """Division by the root of something smaller becomes a product with its inverse root.
+
+    So a LayerNormalization that an exporter wrote in parts is lowered like one that it wrote whole: the many values of
+    the result cost a product each, not a division.
+    """
+    producers = {o: n for n in b.nodes for o in n.outputs}
+    nodes = []
+    for original in b.nodes:
+        node = _resolved(b, original)
+        root = producers.get(node.inputs[1]) if node.op == "Div" else None
+        if root is not None and _is_root(b, root) and b.shapes[root.outputs[0]] != b.shapes[node.outputs[0]]:
+            inverse = b.new_name(f"{node.outputs[0]}/inverse")
+            b.declare(inverse, b.shapes[root.outputs[0]], "float32")
+            exponent = b.new_constant(f"{node.outputs[0]}/exponent", np.asarray(-0.5, np.float32))
+            nodes.append(Node("Pow", node.name, (b.resolve(root.inputs[0]), exponent), (inverse,), {}))
+            node = Node("Mul", node.name, (node.inputs[0], inverse), node.outputs, {})
+        nodes.append(node)
+    b.nodes = nodes
+
+
+def merge_padding(b: Builder) -> None:
+    """Zeros around an image before a Conv become the Conv's own padding: often that is SAME, which costs nothing."""
+    producers = {o: n for n in b.nodes for o in n.outputs}
+    nodes = []
+    for original in b.nodes:
+        node = _resolved(b, original)
+        pad = producers.get(node.inputs[0]) if node.op == "Conv" else None
+        if pad is not None and _is_border(pad):
+            begin, end = pad.attributes["begin"], pad.attributes["end"]
+            pads = tuple(p + q for p, q in zip(node.attributes["pads"], (*begin[2:], *end[2:]), strict=True))
+            inputs = (b.resolve(pad.inputs[0]), *node.inputs[1:])
+            node = Node("Conv", node.name, inputs, node.outputs, {**node.attributes, "pads": pads})
+        nodes.append(node)
+    b.nodes = nodes
+
+
+def _is_border(node: Node) -> bool:
+    """Whether it pads rows and columns of an image with zeros, and nothing else."""
+    a = node.attributes
+    if node.op != "Pad" or a["mode"] != "constant" or a["value"] != 0 or len(a["begin"]) != 4:  # noqa: PLR2004 - NCHW
+        return False
+    return not any((*a["begin"][:2], *a["end"][:2]))
+
+
+def _is_root(b: Builder, node: Node) -> bool:
+    if node.op == "Sqrt":
+        return True
+    exponent = b.constant(node.inputs[1]) if node.op == "Pow" else None
+    same = b.shapes[node.outputs[0]] == b.shapes[node.inputs[0]]
+    return exponent is not None and exponent.size == 1 and same and float(exponent.reshape(-1)[0]) == 0.5  # noqa: PLR2004
 
 
 def _resolved(b: Builder, node: Node) -> Node:
@@ -109,7 +162,7 @@ def _match(
         if root not in b.shapes or b.shapes[root] != b.shapes[node.outputs[0]] or b.dtypes[root] != "float32":
             continue
         with np.errstate(all="ignore"):
-            values = _evaluate(b, nodes, producers, node.outputs[0], root, 10)
+            values = _evaluate(b, nodes, producers, node.outputs[0], {root: _SAMPLES}, 10)
         if values is None or values.shape != _SAMPLES.shape:
             continue
         for op, attributes, function in targets:
@@ -119,23 +172,29 @@ def _match(
 
 
 def _evaluate(
-    b: Builder, nodes: Sequence[Node], producers: dict[str, int], name: str, root: str, depth: int
+    b: Builder,
+    nodes: Sequence[Node],
+    producers: dict[str, int],
+    name: str,
+    known: dict[str, Samples | None],
+    depth: int,
 ) -> Samples | None:
-    """A value for each sample of the root, None if it depends on more than that."""
-    if name == root:
-        return _SAMPLES
+    """A value for each sample of the root, which is known; None if the value depends on more than that."""
+    if name in known:
+        return known[name]
     constant = b.constant(name)
+    result: Samples | None = None
     if constant is not None:
-        return np.asarray(constant, np.float64).reshape(()) if constant.size == 1 else None
-    if name not in producers or not depth:
-        return None
-    node = nodes[producers[name]]
-    inputs = [_evaluate(b, nodes, producers, i, root, depth - 1) for i in node.inputs]
-    values = [v for v in inputs if v is not None]
-    if len(values) < len(inputs):
-        return None
-    rule = _FUNCTIONS.get(node.op)
-    return None if rule is None else np.asarray(rule(node, *values))
+        result = np.asarray(constant, np.float64).reshape(()) if constant.size == 1 else None
+    elif name in producers and depth:
+        node = nodes[producers[name]]
+        rule = _FUNCTIONS.get(node.op)
+        inputs = [_evaluate(b, nodes, producers, i, known, depth - 1) for i in node.inputs] if rule else []
+        values = [v for v in inputs if v is not None]
+        if rule is not None and len(values) == len(inputs):
+            result = np.asarray(rule(node, *values))
+    known[name] = result
+    return result
 
 
 def _clipped(node: Node, x: Samples) -> Samples:

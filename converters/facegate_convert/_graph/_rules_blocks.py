@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _IMAGE_RANK = 4
 _MAX_REPEATS = 64
+_MAX_INDICES = 2**22  # of a part that is replaced
 
 
 def _block(b: Builder, n: OnnxNode) -> tuple[Shape, int]:
@@ -83,7 +84,9 @@ def stretch(b: Builder, n: OnnxNode, value: str, result: Shape, output: str | No
     ones = tuple(r if d == 1 else 1 for d, r in zip(shape, result, strict=True))
     b.spend(n, math.prod(ones))
     factor = b.new_constant(f"{n.outputs[0]}/ones", np.ones(ones, np.float32))
-    return b.add("Mul", n, [value, factor], result, output=output)
+    name = b.add("Mul", n, [value, factor], result, output=output)
+    b.stretch(name, value)
+    return name
 
 
 def scatter_nd(b: Builder, n: OnnxNode) -> None:
@@ -93,7 +96,7 @@ def scatter_nd(b: Builder, n: OnnxNode) -> None:
     indices = b.parameter(n, 1, "indices")
     if n.attribute("reduction", "none") != "none":
         n.refuse("it combines what it scatters", "assign to a slice instead")
-    if indices is None or not indices.ndim or indices.shape[-1] > len(shape) or not indices.size:
+    if indices is None or not indices.ndim or indices.shape[-1] > len(shape) or not 0 < indices.size <= _MAX_INDICES:
         n.invalid("its indices do not fit its input")
     block = _block_of(indices, shape)
     if block is None:

@@ -19,6 +19,7 @@ _SOFTMAX_PER_AXIS = 13  # operator set from which Softmax works on one axis inst
 
 def binary(b: Builder, n: OnnxNode) -> None:
     """Add, Sub, Mul, Div."""
+    n.inputs = b.unstretched(n)
     shape = broadcast(n, b.shape(n, 0), b.shape(n, 1))
     b.floating(n, 0, 1)
     b.add(n.op, n, n.inputs, shape, output=n.outputs[0])

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 _IMAGE_RANK = 4
 _SEQUENCE_RANK = 3
+# Windows, strides and pads of no image: a mistake, or an attack on the build host's memory.
+_MAX_WINDOW = 4096
+_MAX_TAPS = 2**26
+_MAX_PARTS = 1024
 
 
 def _spatial(n: OnnxNode, name: str, rank: int, default: int) -> tuple[int, ...]:
@@ -26,6 +30,8 @@ def _spatial(n: OnnxNode, name: str, rank: int, default: int) -> tuple[int, ...]
     values = (default,) * (rank - 2) if values is None else values
     if len(values) != rank - 2 or min(values) < min(default, 1):
         n.invalid(f"{name} {values} does not fit an input of rank {rank}")
+    if max(values) > _MAX_WINDOW:
+        n.invalid(f"{name} {values} is beyond any image ({_MAX_WINDOW})")
     return values if rank == _IMAGE_RANK else (default, *values)
 
 
@@ -37,6 +43,8 @@ def _pads(n: OnnxNode, rank: int) -> tuple[int, ...]:
         n.invalid(f"pads {values} does not fit an input of rank {rank}")
     if any(v < 0 for v in values):
         n.refuse(f"its pads {values} are negative", "crop with Slice before it")
+    if max(values, default=0) > _MAX_WINDOW:
+        n.invalid(f"its pads {values} are beyond any image ({_MAX_WINDOW})")
     top, left = (0, *values[:count])[-2:]
     bottom, right = (0, *values[count:])[-2:]
     return top, left, bottom, right
@@ -125,6 +133,10 @@ def conv_transpose(b: Builder, n: OnnxNode) -> None:
     if group < 1 or weight.shape[0] != shape[1] or shape[1] % group:
         n.invalid(f"weight {weight.shape} in {group} groups does not fit an input of shape {shape}")
     kernels = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
+    # Windows are written out with zeros for dilation and for strides beyond them, and a group each.
+    taps = math.prod(weight.shape[:2]) * math.prod(max(k, s) for k, s in zip(kernels, strides, strict=True))
+    if taps > _MAX_TAPS or (_MAX_PARTS < group < shape[1]):
+        n.invalid(f"weight {weight.shape}, strides {strides}, dilations {dilations}, {group} groups: too large")
     full = [(shape[2 + i] - 1) * strides[i] + kernels[i] for i in (0, 1)]
     mode = n.attribute("auto_pad", "NOTSET")
     wanted = n.integers("output_shape")
@@ -132,7 +144,12 @@ def conv_transpose(b: Builder, n: OnnxNode) -> None:
         n.invalid(f"output_shape {wanted} does not fit an input of rank {rank}")
     pads: tuple[int, ...]
     if wanted is not None or mode.startswith("SAME"):
-        size = [*(1,), *wanted][-2:] if wanted is not None else [shape[2 + i] * strides[i] for i in (0, 1)]
+        # A window smaller than its stride does not reach the size that SAME says; onnxruntime then gives what there is.
+        size = [min(shape[2 + i] * strides[i], full[i] + extra[i]) for i in (0, 1)]
+        if wanted is not None:
+            size = [1, *wanted][-2:]
+            if any(s >= f + t for s, f, t in zip(size, full, strides, strict=True)):
+                n.invalid(f"output_shape {wanted} reaches beyond what its windows cover")
         total = [max(full[i] + extra[i] - size[i], 0) for i in (0, 1)]
         # The specification: only SAME_UPPER puts the odd pixel at the end.
         begin = [t // 2 if mode == "SAME_UPPER" else t - t // 2 for t in total]

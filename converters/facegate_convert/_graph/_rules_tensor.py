@@ -149,10 +149,10 @@ def gather(b: Builder, n: OnnxNode) -> None:
     axis = normalize_axis(n, n.attribute("axis", 0), len(shape))
     if indices is None or (np.abs(indices) > shape[axis]).any() or (indices >= shape[axis]).any():
         n.invalid(f"its indices do not exist on axis {axis} of shape {shape}")
+    if not 0 < indices.size <= _MAX_SIDE or indices.dtype.kind not in "iu":
+        n.invalid(f"{indices.size} indices of type {indices.dtype} are not what an axis has")
     flat = [int(i) % shape[axis] for i in indices.reshape(-1)]
     result = (*shape[:axis], *indices.shape, *shape[axis + 1 :])
-    if not flat:
-        n.invalid("it has no indices")
     if flat == list(range(flat[0], flat[0] + len(flat))):
         bounds = [slice(flat[0], flat[-1] + 1, 1) if i == axis else slice(0, d, 1) for i, d in enumerate(shape)]
         part = _sliced(b, n, n.inputs[0], bounds)
@@ -251,6 +251,7 @@ def resize(b: Builder, n: OnnxNode) -> None:
     sides = [wanted for size, wanted in zip(shape, result, strict=True) if size != wanted]
     if min(result) < 1 or math.prod(result) > MAX_ELEMENTS or max(sides, default=1) > _MAX_SIDE:
         n.invalid(f"its result would have the shape {tuple(result)}")
+    b.spend(n, 16 * sum(sides))
     for axis, (size, wanted, factor) in enumerate(zip(shape, result, factors, strict=True)):
         # A result of the input's own shape is a copy for onnxruntime, whatever the scales say.
         if tuple(result) != shape and (size, factor) != (wanted, 1.0):

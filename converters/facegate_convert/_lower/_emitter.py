@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from facegate_convert._lower import _layout
+from facegate_convert._lower import _layout, _range
 from facegate_convert._lower._layout import Atom, Dims, Order, Piece
 
 if TYPE_CHECKING:
@@ -65,18 +66,25 @@ class Emitter:
         self.operators: list[Operator] = []
         self.views: dict[str, View] = {}
         self._names: set[str] = set()
+        self._numbers: dict[str, int] = {}
         self._constants: dict[tuple[str, Shape, bytes], int] = {}
         self._made: dict[tuple[object, ...], int] = {}
         self._roots: dict[int, int] = {}
+
+    @cached_property
+    def nonnegative(self) -> frozenset[str]:
+        """The computed values that are never negative."""
+        return _range.nonnegative(self.graph)
 
     # Tensors
 
     def tensor(self, name: str, shape: Sequence[int], dtype: str = "float32") -> int:
         """A new tensor whose name starts with `name`."""
-        unique, number = name, 0
+        unique, number = name, self._numbers.get(name, 0)
         while unique in self._names:
             number += 1
             unique = f"{name}_{number}"
+        self._numbers[name] = number
         self._names.add(unique)
         self.tensors.append(Tensor(unique, tuple(int(d) for d in shape), dtype))
         return len(self.tensors) - 1

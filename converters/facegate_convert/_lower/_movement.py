@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _REST = -1  # the key of everything that is not one of the axes asked for
 _IMAGE_AXES = (2, 3)
+_MAX_RUNS = 8  # so many parts are cut out and joined rather than gathered
+_MAX_BORDER = 2**16  # elements of a border that is stored
 
 
 def isolated(e: Emitter, view: View, axes: Sequence[int]) -> tuple[Order, list[int], dict[int, int]]:
@@ -80,38 +82,115 @@ def concat(e: Emitter, node: Node) -> None:
 
 
 def slice_(e: Emitter, node: Node) -> None:
-    """Slice: SLICE, or STRIDED_SLICE where there are steps."""
+    """Slice: SLICE; steps forward by regrouping, short ways back by joining, else STRIDED_SLICE."""
     name, x = node.outputs[0], e.view(node.inputs[0])
     result = e.graph.shapes[name]
-    starts, steps = node.attributes["starts"], node.attributes["steps"]
+    starts, steps = list(node.attributes["starts"]), list(node.attributes["steps"])
+    for axis, (start, step) in enumerate(zip(starts, steps, strict=True)):
+        if step == 1 or x.shape[axis] == 1:
+            continue
+        indices = range(start, start + result[axis] * step, step)
+        if step > 1:
+            x = _every(e, x, axis, indices, f"{name}/every")
+        elif len(indices) <= _MAX_RUNS:
+            x = _gathered(e, x, axis, indices, f"{name}/back")
+        else:
+            continue
+        starts[axis], steps[axis] = 0, 1
     axes = [i for i, d in enumerate(x.shape) if d > 1 and (result[i] != d or steps[i] != 1)]
+    if axes:
+        x = _cut(e, x, axes, [starts[a] for a in axes], [result[a] for a in axes], [steps[a] for a in axes], name)
+    e.views[name] = x
+
+
+def _cut(
+    e: Emitter,
+    x: View,
+    axes: Sequence[int],
+    starts: Sequence[int],
+    sizes: Sequence[int],
+    steps: Sequence[int],
+    name: str,
+) -> View:
+    """A part of a value: SLICE, or STRIDED_SLICE where there are steps."""
     order, shape, places = isolated(e, x, axes)
     tensor = e.ordered(x, order, shape)
-    begin, size = [0] * len(shape), list(shape)
-    for axis, place in places.items():
-        begin[place], size[place] = starts[axis], result[axis]
-    if all(steps[a] == 1 for a in axes):
+    begin, size, stride = [0] * len(shape), list(shape), [1] * len(shape)
+    for axis, start, count, step in zip(axes, starts, sizes, steps, strict=True):
+        place = places[axis]
+        begin[place], size[place], stride[place] = start, count, step
+    if all(s == 1 for s in steps):
         inputs = [tensor, e.integers(begin, "begin"), e.integers(size, "size")]
         y = e.emit("SLICE", inputs, size, name)
     else:
-        stride = [1] * len(shape)
-        for axis, place in places.items():
-            stride[place] = steps[axis]
         end = [b + n * s for b, n, s in zip(begin, size, stride, strict=True)]
         # An end before the first element cannot be written as a number: the mask says "as far as there is".
         mask = sum(1 << i for i, v in enumerate(end) if v < 0)
         inputs = [tensor, e.integers(begin, "begin"), e.integers(end, "end"), e.integers(stride, "strides")]
         y = e.emit("STRIDED_SLICE", inputs, size, name, endMask=mask)
-    e.views[name] = View(y, _layout.dims_of(_resized(order, {a: result[a] for a in axes}), len(x.dims)))
+    return View(y, _layout.dims_of(_resized(order, dict(zip(axes, sizes, strict=True))), len(x.dims)))
+
+
+def _every(e: Emitter, x: View, axis: int, indices: range, name: str) -> View:
+    """Every n-th element of an axis, without STRIDED_SLICE, which XNNPACK does not take with steps.
+
+    The axis is cut to whole groups of n, regrouped into (groups, n), and of each group one is taken.
+    """
+    count, step = len(indices), indices.step
+    order, shape, places = isolated(e, x, [axis])
+    place = places[axis]
+    tensor = e.ordered(x, order, shape)
+    missing = max(count * step - shape[place], 0)
+    if missing:
+        table = [[0, missing if i == place else 0] for i in range(len(shape))]
+        shape[place] += missing
+        tensor = e.emit("PAD", [tensor, e.integers(table, "paddings")], shape, f"{name}/pad")
+    first = min(indices.start, shape[place] - count * step)
+    if shape[place] != count * step:
+        begin = [first if i == place else 0 for i in range(len(shape))]
+        shape[place] = count * step
+        tensor = e.emit("SLICE", [tensor, e.integers(begin, "begin"), e.integers(shape, "size")], shape, f"{name}/cut")
+    groups = [*shape[:place], count, step, *shape[place + 1 :]]
+    begin = [indices.start - first if i == place + 1 else 0 for i in range(len(groups))]
+    size = [1 if i == place + 1 else d for i, d in enumerate(groups)]
+    inputs = [e.reshape(tensor, groups), e.integers(begin, "begin"), e.integers(size, "size")]
+    y = e.emit("SLICE", inputs, size, name)
+    return View(y, _layout.dims_of(_resized(order, {axis: count}), len(x.dims)))
+
+
+def _runs(indices: Sequence[int]) -> list[tuple[int, int]]:
+    """Consecutive indices as (first, count)."""
+    found: list[tuple[int, int]] = []
+    for index in indices:
+        if found and index == sum(found[-1]):
+            found[-1] = (found[-1][0], found[-1][1] + 1)
+        else:
+            found.append((index, 1))
+            if len(found) > _MAX_RUNS:
+                break
+    return found
 
 
 def _gathered(e: Emitter, x: View, axis: int, indices: Sequence[int], name: str) -> View:
+    """Some elements of an axis: a few runs are cut out and joined, else GATHER, which XNNPACK does not take."""
     order, shape, places = isolated(e, x, [axis])
     place = places[axis]
-    inputs = [e.ordered(x, order, shape), e.integers(list(indices), "indices")]
-    result = [*shape[:place], len(indices), *shape[place + 1 :]]
-    tensor = e.emit("GATHER", inputs, result, name, axis=place, batchDims=0)
-    return View(tensor, _layout.dims_of(_resized(order, {axis: len(indices)}), len(x.dims)))
+    tensor = e.ordered(x, order, shape)
+    runs = _runs(indices)
+    if len(runs) <= _MAX_RUNS:
+        parts = []
+        for first, count in runs:
+            begin = [first if i == place else 0 for i in range(len(shape))]
+            size = [count if i == place else d for i, d in enumerate(shape)]
+            whole = size == shape
+            inputs = [tensor, e.integers(begin, "begin"), e.integers(size, "size")]
+            parts.append(tensor if whole else e.emit("SLICE", inputs, size, f"{name}/run"))
+        made = e.joined(parts, place, name)
+    else:
+        inputs = [tensor, e.integers(list(indices), "indices")]
+        result = [*shape[:place], len(indices), *shape[place + 1 :]]
+        made = e.emit("GATHER", inputs, result, name, axis=place, batchDims=0)
+    return View(made, _layout.dims_of(_resized(order, {axis: len(indices)}), len(x.dims)))
 
 
 def gather(e: Emitter, node: Node) -> None:
@@ -123,16 +202,24 @@ def gather(e: Emitter, node: Node) -> None:
 
 
 def pad(e: Emitter, node: Node) -> None:
-    """Pad: PAD, PADV2 (other values), MIRROR_PAD (reflect); edges are repeated by GATHER."""
+    """Pad: PAD; other values, reflections and edges are joined to the value, or PADV2, MIRROR_PAD and GATHER.
+
+    XNNPACK takes PAD and joining, nothing else of these.
+    """
     name, x, a = node.outputs[0], e.view(node.inputs[0]), node.attributes
-    begin, end = a["begin"], a["end"]
+    begin, end, mode = a["begin"], a["end"], a["mode"]
     axes = [i for i in range(len(begin)) if begin[i] or end[i]]
-    if a["mode"] == "edge":
+    if mode == "edge" or (mode == "reflect" and all(begin[i] + end[i] < _MAX_RUNS for i in axes)):
         for axis in axes:
             size = x.shape[axis]
-            x = _gathered(
-                e, x, axis, np.clip(np.arange(-begin[axis], size + end[axis]), 0, size - 1).tolist(), name
-            )  # fmt: skip
+            at = np.arange(-begin[axis], size + end[axis])
+            at = np.clip(at, 0, size - 1) if mode == "edge" else np.abs((size - 1) - np.abs((size - 1) - at))
+            x = _gathered(e, x, axis, at.tolist(), name)
+        e.views[name] = x
+        return
+    if mode == "constant" and a["value"] != 0 and math.prod(e.graph.shapes[name]) - math.prod(x.shape) <= _MAX_BORDER:
+        for axis in axes:
+            x = _bordered(e, x, axis, begin[axis], end[axis], a["value"], name)
         e.views[name] = x
         return
     order, shape, places = isolated(e, x, axes)
@@ -142,7 +229,7 @@ def pad(e: Emitter, node: Node) -> None:
         table[place] = [begin[axis], end[axis]]
         result[place] += begin[axis] + end[axis]
     inputs = [e.ordered(x, order, shape), e.integers(table, "paddings")]
-    if a["mode"] == "reflect":
+    if mode == "reflect":
         y = e.emit("MIRROR_PAD", inputs, result, name, mode="REFLECT")
     elif a["value"] == 0:
         y = e.emit("PAD", inputs, result, name)
@@ -150,6 +237,20 @@ def pad(e: Emitter, node: Node) -> None:
         y = e.emit("PADV2", [*inputs, e.scalar(a["value"])], result, name)
     sizes = {axis: result[place] for axis, place in places.items()}
     e.views[name] = View(y, _layout.dims_of(_resized(order, sizes), len(x.dims)))
+
+
+def _bordered(e: Emitter, x: View, axis: int, begin: int, end: int, value: float, name: str) -> View:
+    """A value with constants joined before and behind it on one axis."""
+    order, shape, places = isolated(e, x, [axis])
+    place = places[axis]
+    parts = [e.ordered(x, order, shape)]
+    for count, front in ((begin, True), (end, False)):
+        if count:
+            size = [count if i == place else d for i, d in enumerate(shape)]
+            border = e.constant(np.full(size, value, np.float32), f"{name}/border")
+            parts = [border, *parts] if front else [*parts, border]
+    made = e.joined(parts, place, name)
+    return View(made, _layout.dims_of(_resized(order, {axis: shape[place] + begin + end}), len(x.dims)))
 
 
 def _tflite_positions(size: int, result: int, *, align: bool, half: bool) -> npt.NDArray[Any]:

@@ -10,7 +10,6 @@ import numpy as np
 from facegate_convert._lower import _layout
 from facegate_convert._lower._elementwise import combine
 from facegate_convert._lower._emitter import NHWC, Emitter, View
-from facegate_convert._lower._range import nonnegative
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from facegate_convert._graph import Node
 
 _MATRIX = 2
+_MAX_MAP = 2**16  # places of a map whose factors are stored one by one
 
 
 def padding(
@@ -255,7 +255,7 @@ def max_pool(e: Emitter, node: Node) -> None:
     """
     name, a = node.outputs[0], node.attributes
     batch, channels, *size = e.graph.shapes[name]
-    edges = not nonnegative(e.graph, node.inputs[0])
+    edges = node.inputs[0] not in e.nonnegative
     x, mode = padding(e, e.image(node.inputs[0]), size, a["kernel"], a["strides"], a["pads"], name, edges=edges)
     e.define(name, _pool(e, "MAX_POOL_2D", x, mode, a, (batch, *size, channels), name), NHWC)
 
@@ -272,17 +272,22 @@ def average_pool(e: Emitter, node: Node) -> None:
         _window_counts(spatial[i], size[i], kernel[i], strides[i], pads[i], pads[2 + i], counted=counted)
         for i in (0, 1)
     ]
-    window = kernel[0] * kernel[1]
-    correction = window / (counts[0][:, None] * counts[1][None, :])
+    corrections = [kernel[i] / counts[i] for i in (0, 1)]
     x, mode = padding(e, source, size, kernel, strides, pads, name)
     if mode == "SAME":  # TFLite does not count padding: exact if ONNX does not, and where there is none
         inside = [_window_counts(spatial[i], size[i], kernel[i], strides[i], pads[i], 0, counted=False) for i in (0, 1)]
-        correction = (inside[0][:, None] * inside[1][None, :]) / (counts[0][:, None] * counts[1][None, :])
+        corrections = [inside[i] / counts[i] for i in (0, 1)]
     pooled = _pool(e, "AVERAGE_POOL_2D", x, mode, a, (batch, *size, channels), name)
     e.define(name, pooled, NHWC)
-    if (correction != 1).any():
-        factors = correction.astype(np.float32).reshape(1, 1, *size)
-        e.views[name] = combine(e, "MUL", e.views[name], factors, f"{name}/counted")
+    # The factors of a place are those of its row and of its column. One product with the map of both is faster, but on
+    # a large map it is a large constant.
+    shapes = [(1, 1, size[0], 1), (1, 1, 1, size[1])]
+    parts = [c.astype(np.float32).reshape(s) for c, s in zip(corrections, shapes, strict=True)]
+    if math.prod(size) <= _MAX_MAP:
+        parts = [parts[0] * parts[1]]
+    for factors in parts:
+        if (factors != 1).any():
+            e.views[name] = combine(e, "MUL", e.views[name], factors, f"{name}/counted")
 
 
 def _window_counts(

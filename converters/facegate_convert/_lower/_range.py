@@ -30,27 +30,22 @@ _IF_INPUTS = frozenset(
 )
 
 
-def nonnegative(graph: Graph, name: str) -> bool:
-    """Whether a value is >= 0 everywhere, whatever the input."""
-    producers = {o: n for n in graph.nodes for o in n.outputs}
-    pending, seen = [name], set()
-    while pending:
-        current = pending.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        constant = graph.constants.get(current)
-        if constant is not None:
-            if (constant < 0).any():
-                return False
-            continue
-        node = producers.get(current)
-        if node is None:
-            return False
+def nonnegative(graph: Graph) -> frozenset[str]:
+    """The computed values that are >= 0 everywhere, whatever the input."""
+    found: set[str] = set()
+
+    def holds(name: str) -> bool:
+        constant = graph.constants.get(name)
+        return name in found if constant is None else bool((constant >= 0).all())
+
+    for node in graph.nodes:
         low = node.attributes["min"] if node.op == "Clip" else None
-        if node.op in _ALWAYS or (low is not None and low >= 0):
-            continue
-        if node.op not in _IF_INPUTS:
-            return False
-        pending.extend(node.inputs)
-    return True
+        square = node.op == "Mul" and node.inputs[0] == node.inputs[1]
+        if (
+            node.op in _ALWAYS
+            or square
+            or (low is not None and low >= 0)
+            or (node.op in _IF_INPUTS and all(holds(i) for i in node.inputs))
+        ):
+            found.update(node.outputs)
+    return frozenset(found)
