@@ -110,7 +110,7 @@ def operating_points(
         needed = trials_needed(target)
         if point.impostor < needed:
             notes.append(
-                f"FMR {target:g}: {needed} impostor comparisons are needed to show it, there are {point.impostor}; "
+                f"FMR {target:g}: {needed:,} impostor comparisons are needed to show it, there are {point.impostor:,}; "
                 f"known is an FMR below {point.fmr_upper:.2g} at threshold {point.threshold:.4f} (95 % confidence)"
             )
     return tuple(points), tuple(notes)
@@ -132,7 +132,7 @@ def check_evidence(similarities: Similarities, targets: Iterable[float]) -> None
         if count < max(_MIN_COMPARISONS, _MIN_EXPECTED / target):
             raise DatasetError(
                 f"{count} impostor comparisons say nothing about an FMR of {target:g}",
-                hint=f"add photographs of other people ({trials_needed(target)} comparisons show it), or "
+                hint=f"add photographs of other people ({trials_needed(target):,} comparisons show it), or "
                 "ask for a higher --fmr",
             )
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 MARGIN = 1.25  # NIST SP 800-63-4: no group more than 25 % worse
+_ANY = 1000.0  # times as bad: beyond it a number says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,7 @@ def _note(own: Sequence[Rate], fnmr: Sequence[Rate], i: int, margin: float) -> s
             parts.append(f"{name}: no comparisons")
         elif errors and mine.effective < (needed := math.ceil(3 * trials / (errors * margin))):
             parts.append(
-                f"{name}: worth {mine.effective:.0f} independent comparisons, too few to say anything: {needed} "
+                f"{name}: worth {mine.effective:,.0f} independent comparisons, too few to say anything: {needed:,} "
                 f"without an error would show that it is not worse than {margin:g} times the other groups'"
             )
     return "; ".join(parts)
@@ -216,10 +217,11 @@ def _ratio(
     else:
         verdict = "cannot be told"
         i, j = max(bounds, key=lambda pair: bounds[pair][1])
-        why = (
-            f"{names[i]} could be up to {bounds[i, j][1]:.3g} times as bad as {names[j]}: too few comparisons to "
-            f"show or to refute {margin:g}"
-        )
+        worse = bounds[i, j][1]
+        known = f"{names[i]} could be up to {worse:.3g} times as bad as {names[j]}"
+        if worse > _ANY:
+            known = f"nothing is known about how many times as bad as {names[j]} {names[i]} could be"
+        why = f"{known}: too few comparisons to show or to refute {margin:g}"
     return Ratio(value, low, high, names[worst], names[best], confidence, verdict, why)
 
 

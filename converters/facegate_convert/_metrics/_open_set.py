@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facegate_convert._metrics._binomial import CONFIDENCE, trials_needed
-from facegate_convert._metrics._rates import DECIMALS, Rate, rate, threshold_for
+from facegate_convert._metrics._rates import DECIMALS, Rate, rate, say, threshold_for
 from facegate_convert._metrics._scores import Sample
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class OpenSet:
         carried = measured.trials >= needed
         note = ""
         if not carried:
-            note = f"FPIR {fpir:g}: {needed} nonmated searches show it (rule of 3), there are {measured.trials}"
+            note = f"FPIR {say(fpir)}: {needed:,} nonmated searches show it (rule of 3), there are {measured.trials:,}"
         fnir = self.fnir_at(threshold, rank, confidence=confidence)
         return OpenSetFigure(fpir, threshold, rank, measured, fnir, carried, note)
 

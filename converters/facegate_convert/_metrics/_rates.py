@@ -76,6 +76,14 @@ def dependent_rate(errors: int, trials: int, effective: float, *, confidence: fl
     return Rate(errors, trials, value, low, high, confidence, effective)
 
 
+def say(value: float, *, up: bool = False) -> str:
+    """A rate in a sentence, with two significant digits: 0.01 or 1e-5; `up` rounds up, for what is at most so much."""
+    if up and value > 0:
+        unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+        value = math.ceil(value / unit - 1e-9) * unit
+    return f"{value:.2g}".replace("e-0", "e-")
+
+
 def fmr_at(scores: Scores, threshold: float, *, confidence: float = CONFIDENCE) -> Rate:
     """The false match rate: impostor comparisons accepted at the threshold."""
     return rate(int(scores.impostor.at_least(threshold)), scores.impostor.total, confidence=confidence)
@@ -165,12 +173,12 @@ def fnmr_at_fmr(
     note = ""
     if not carried:
         note = (
-            f"FMR {fmr:g}: {needed} impostor comparisons are needed to show it (rule of 3), there are "
-            f"{measured.trials}; known is an FMR below {measured.high:.2g} at threshold {threshold:.{decimals}f}"
+            f"FMR {say(fmr)}: {needed:,} impostor comparisons are needed to show it (rule of 3), there are "
+            f"{measured.trials:,}; known is an FMR of at most {say(measured.high, up=True)} at threshold {threshold:.{decimals}f}"
         )
     elif measured.trials < precise:
         note = (
-            f"FMR {fmr:g} rests on {measured.errors} false matches; it takes {_FEW_ERRORS} ({precise} comparisons) to "
-            "be within 30 % of it (rule of 30)"
+            f"FMR {say(fmr)} rests on {measured.errors} false matches; it takes {_FEW_ERRORS} "
+            f"({precise:,} comparisons) to be within 30 % of it (rule of 30)"
         )
     return OperatingFigure(fmr, threshold, measured, fnmr_at(scores, threshold, confidence=confidence), carried, note)

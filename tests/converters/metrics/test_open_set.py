@@ -105,7 +105,7 @@ def test_fnir_at_fpir_says_what_it_cannot_carry():
     assert figure.carried
     assert figure.note == ""
     assert not found.fnir_at_fpir(0.001).carried
-    assert "3000 nonmated searches" in found.fnir_at_fpir(0.001).note
+    assert "3,000 nonmated searches" in found.fnir_at_fpir(0.001).note
     assert json.loads(json.dumps(figure.to_dict()))["rank"] == 1
     threshold, fpir, fnir = found.det()
     assert (fpir[0], fpir[-1], fnir[-1]) == (1, 0, 1)

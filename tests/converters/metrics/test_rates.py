@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from facegate_convert import _metrics as m
 from facegate_convert import _statistics
+from facegate_convert._metrics._rates import say
 
 scores_lists = st.lists(st.floats(-1, 1, allow_subnormal=False), min_size=1, max_size=100)
 
@@ -92,7 +93,7 @@ def test_a_target_that_is_no_rate_is_refused(rate):
     ("comparisons", "fmr", "carried", "words"),
     [
         (299, 1e-2, False, "300 impostor comparisons are needed to show it (rule of 3), there are 299"),
-        (300, 1e-2, True, "rests on 3 false matches; it takes 30 (3000 comparisons)"),
+        (300, 1e-2, True, "rests on 3 false matches; it takes 30 (3,000 comparisons)"),
         (2999, 1e-2, True, "(rule of 30)"),
         (3000, 1e-2, True, ""),
     ],
@@ -113,3 +114,19 @@ def test_figures_are_json():
     assert json.loads(json.dumps(found)) == found
     assert found["fmr_measured"]["errors"] == 1
     assert found["fnmr"]["value"] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "up"),
+    [
+        (0.01, "0.01", "0.01"),
+        (1e-5, "1e-5", "1e-5"),
+        (0.00371, "0.0037", "0.0038"),
+        (0.0995, "0.1", "0.1"),
+        (1.0, "1", "1"),
+        (0, "0", "0"),
+    ],
+)
+def test_rates_in_sentences(value, text, up):
+    """Two digits; an upper bound is never rounded down."""
+    assert (say(value), say(value, up=True)) == (text, up)
