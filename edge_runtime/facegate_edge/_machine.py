@@ -37,6 +37,7 @@ _HWCAPS = {
     },
     "armv7l": {
         "neon": (_AT_HWCAP, 12),
+        "vfpv3": (_AT_HWCAP, 13),
         "vfpv4": (_AT_HWCAP, 16),
         "fp16": (_AT_HWCAP, 23),  # ASIMDHP
         "dotprod": (_AT_HWCAP, 24),
@@ -79,7 +80,8 @@ class MachineFacts:
         machine: architecture of this process: "x86_64", "aarch64", "armv7l", ...
         kernel_machine: architecture of the kernel, which may be wider.
         cpu: the processor's name.
-        features: neon, fp16 (arithmetic), dotprod, i8mm, sve, ... or avx2, fma, vnni, avx512fp16, ...
+        features: neon, fp16 (arithmetic), dotprod, i8mm, sve, ... or avx2, fma, vnni, avx512fp16, ...; empty also where
+            they cannot be seen.
         board: the device tree's model, e.g. "Raspberry Pi 4 Model B Rev 1.4".
         compatible: the device tree's `compatible`: who the board is, then what is on it.
         target: the name of the profile of this board, "" if it is none of them.
@@ -128,7 +130,7 @@ def this_machine(root: Path = Path("/")) -> MachineFacts:
 
 
 def _read(path: Path, limit: int) -> bytes:
-    """The first `limit` bytes of a regular file, b"" if it cannot be read."""
+    """The first `limit` bytes of a file, b"" if it cannot be read, or not at once."""
     try:
         # O_NONBLOCK: whatever stands there is never waited for.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -162,18 +162,20 @@ def check_fit(name: str, facts: MachineFacts | None = None, *, any_machine: bool
 
 
 def _differences(wanted: Target, facts: MachineFacts) -> dict[str, str]:
-    """What of the profile this machine does not have: a sentence for each kind of difference."""
+    """What of the profile this machine does not have: a sentence for each kind of difference.
+
+    What cannot be seen is no difference: containers hide the device tree, a service's sandbox all of /proc but its own.
+    """
     if wanted.machine != facts.machine:
         return {"machine": f"this system is {facts.machine or 'unknown'}, not {wanted.machine}"}
     found = {}
     missing = [feature for feature in wanted.features if feature not in facts.features]
-    if missing:
+    if missing and facts.features:
         found["features"] = f"the processor lacks {' and '.join(missing)}"
     if facts.memory_mb and facts.memory_mb < wanted.memory_mb * _VISIBLE_MEMORY:
         found["memory"] = f"it was built for {wanted.memory_mb} MB of memory, and there are {facts.memory_mb}"
-    # Containers hide the device tree: then the same core has to do.
-    hidden = not facts.compatible and not facts.board
-    if wanted.boards and facts.target != wanted.name and not (hidden and facts.cpu == wanted.core):
+    hidden = not facts.compatible and not facts.board and facts.cpu in ("", wanted.core)
+    if wanted.boards and facts.target != wanted.name and not hidden:
         here = facts.board or "not known to be one"
         found["board"] = f"its figures are those of a {wanted.title}, and this is {here}"
     return found

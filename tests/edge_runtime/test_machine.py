@@ -123,7 +123,7 @@ def test_a_32_bit_system_on_a_raspberry_pi_4_is_not_the_profile(machine):
     tree = board("Raspberry Pi 4 Model B Rev 1.4", "raspberrypi,4-model-b", "brcm,bcm2711")
     facts = machine("aarch64", {"proc/cpuinfo": PI2, **tree}, bits=32)
     assert (facts.machine, facts.target) == ("armv7l", "")
-    assert facts.features == ("neon", "vfpv4")
+    assert facts.features == ("neon", "vfpv3", "vfpv4")
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,10 @@ def test_profiles_cannot_be_changed():
         ("rpi3", replace(PI3, board="Raspberry Pi Zero 2 W", memory_mb=416), "warn", "416"),
         ("x86_64", OLD_PC, "warn", "lacks avx2 and fma"),
         ("generic-armv7", OLD_ARM, "refuse", "lacks vfpv4"),
+        ("generic-armv7", replace(PI2, features=("vfpv3",)), "refuse", "lacks neon and vfpv4"),
+        # in a sandbox that hides /proc: what cannot be seen is no reason
+        ("rpi5", MachineFacts("aarch64", "aarch64"), "yes", ""),
+        ("generic-armv7", MachineFacts("armv7l", "armv7l"), "yes", ""),
         # another architecture
         ("rpi4", PC, "refuse", "x86_64"),
         ("rpi4", PI2, "refuse", "armv7l"),
