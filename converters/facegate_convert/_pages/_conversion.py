@@ -122,7 +122,7 @@ def _glance(page: Page, report: Mapping[str, Any], precision: str) -> None:
     share = f"of {size(before)} ONNX" if before else ""
     cells: list[tuple[str, str, str | tuple[str, ...]]] = [("Size", size(after), share)]
     latency = mapping(report.get("latency"))
-    for threads in sorted(latency, key=str)[:1]:
+    for threads in [] if absent(latency) else sorted(latency, key=str)[:1]:
         times = mapping(latency[threads])
         base, own = number(times.get("float32")), number(times.get(precision))
         factor = (
@@ -131,7 +131,8 @@ def _glance(page: Page, report: Mapping[str, Any], precision: str) -> None:
         cells.append(
             (f"Time, {plural(int(threads) if str(threads).isdigit() else 0, 'thread')}", milliseconds(own), factor)
         )
-    for name, figures in list(mapping(report.get("parity")).items())[:1]:
+    parity = mapping(report.get("parity"))
+    for name, figures in [] if absent(parity) else list(parity.items())[:1]:
         half = mapping(figures).get("cosine_p50")
         cells.append((f"Median cosine, {clean(name, 20)}", significant(half, 4), "against the ONNX model"))
     pieces = number(report.get("partitions"))

@@ -63,7 +63,7 @@ def _layers(page: Page, report: Mapping[str, Any], precision: str) -> None:
     parity += [(precision, mapping(report.get("parity")))] if precision != "float32" else []
     made = []
     for name, outputs in parity:
-        for output, figures in outputs.items():
+        for output, figures in () if absent(outputs) else outputs.items():
             of = mapping(figures)
             cosines = [
                 significant(of.get(k), 6 if name == "float32" else 4) for k in ("cosine_min", "cosine_p1", "cosine_p50")
@@ -175,7 +175,7 @@ def _counts(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
 def _speed(page: Page, report: Mapping[str, Any], precision: str) -> None:
     page.section("Time", "Medians on the build machine, which is not the device.")
     latency = mapping(report.get("latency"))
-    if latency:
+    if latency and not absent(latency):
         made = []
         for threads in sorted(latency, key=str):
             times = mapping(latency[threads])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from facegate_convert._pages._curves import Line, trade_off
@@ -29,6 +28,8 @@ from facegate_convert._pages._text import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from facegate_convert._pages._page import Page
 
 VERDICTS: dict[str, Status] = {"met": "good", "not met": "bad", "cannot be told": "warn"}
@@ -49,11 +50,7 @@ def add_groups(page: Page, result: Mapping[str, Any]) -> None:
     for column in columns:
         name = clean(column.get("column") or column.get("name") or "group")
         at = [f"threshold {score(column.get('threshold'))}"]
-        at += (
-            [f"set for FMR {asked(column.get('fmr_target') or column.get('fmr'))}"]
-            if number(column.get("fmr_target") or column.get("fmr"))
-            else []
-        )
+        at += [f"set for FMR {asked(column.get('fmr'))}"] if number(column.get("fmr")) else []
         page.section(
             f"By group: {name}",
             f"Everybody at one {', '.join(at)}, as on a device. Groups are what the data set states.",
@@ -72,14 +69,8 @@ def add_groups(page: Page, result: Mapping[str, Any]) -> None:
 
 def _ratios(column: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """The ratios of worst to best group, by rate."""
-    given = mapping(column.get("ratios")) or {
-        k: v for k, v in column.items() if k in {"fmr", "fnmr"} and isinstance(v, Mapping)
-    }
-    return [
-        (name, mapping(given[key]))
-        for key, name in (("fmr", "FMR"), ("fnmr", "FNMR"))
-        if isinstance(given.get(key), Mapping)
-    ]
+    given = mapping(column.get("ratios"))
+    return [(name, mapping(given[key])) for key, name in (("fmr", "FMR"), ("fnmr", "FNMR")) if mapping(given.get(key))]
 
 
 def _check(page: Page, column: Mapping[str, Any]) -> None:
@@ -139,7 +130,7 @@ def _rates(page: Page, column: Mapping[str, Any]) -> None:
         for g in groups
     ]
     page.table(Table.of(("Group", "People", "FMR", "FNMR"), made))
-    left = column.get("unstated", column.get("unlabeled"))
+    left = column.get("unstated")
     if number(left):
         page.note(
             "warn",
@@ -168,10 +159,9 @@ def _curves(page: Page, column: Mapping[str, Any]) -> None:
 
 def _cross(page: Page, column: Mapping[str, Any]) -> None:
     cross = column.get("cross")
-    if isinstance(cross, Mapping):
-        names, cells = [clean(n) for n in cross.get("names") or []], cross.get("fmr") or []
-    else:
-        names, cells = [clean(g.get("name")) for g in rows(column.get("groups"))], cross or []
+    given = mapping(cross)
+    names = [clean(n) for n in given["names"]] if isinstance(given.get("names"), list) else []
+    cells = [row for row in given["fmr"] if isinstance(row, list)] if isinstance(given.get("fmr"), list) else []
     if not cells or len(cells) != len(names):
         page.missing("False matches between groups.", absent(cross) or "")
         return
@@ -211,23 +201,13 @@ def add_open_set(page: Page, result: Mapping[str, Any]) -> None:
     if why:
         page.missing("Searches.", why)
         return
-    first = mapping(found.get("rank1") or found.get("rank_one"))
+    first = mapping(found.get("rank1"))
     page.facts(
         [
             ("Gallery", plural(found.get("gallery"), "person", "people")),
-            ("Searches of people in it", count(found.get("mated"))),
-            ("Searches of strangers", count(found.get("nonmated"))),
+            ("Searches of people in it", _searches(found, "mated")),
+            ("Searches of strangers", _searches(found, "nonmated")),
             *([("Right person first", f"{rate(first)} ({errors(first)})")] if first else []),
-            *(
-                [
-                    (
-                        "Photographs without a template",
-                        f"{count(found.get('failed_mated'))} and {count(found.get('failed_nonmated'))}",
-                    )
-                ]
-                if number(found.get("failed_mated")) is not None
-                else []
-            ),
         ]
     )
     curve = mapping(found.get("curve"))
@@ -271,6 +251,12 @@ def add_open_set(page: Page, result: Mapping[str, Any]) -> None:
         for p in points
     ]
     page.table(Table.of(("FPIR asked", "Threshold", "FPIR measured", "FNIR", "Carried by the data"), made, "lrrrl"))
+
+
+def _searches(found: Mapping[str, Any], kind: str) -> str:
+    """How many, and for how many of them there was no template."""
+    failed = number(found.get(f"failed_{kind}"))
+    return count(found.get(kind)) + (f" ({count(failed)} without a template)" if failed else "")
 
 
 def add_liveness(page: Page, result: Mapping[str, Any]) -> None:

@@ -51,6 +51,7 @@ DASHES: tuple[Any, ...] = (
 )
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
+_LONGEST = 120  # characters of a text in a plot
 # A tag of what the library writes: it escapes angle brackets in values.
 _TAG = re.compile(r"<[^>]+>")
 
@@ -148,7 +149,10 @@ def finish(figure: Figure, title: str, description: str) -> Plot:
         ValueError: never by content; the library's own for a figure that cannot be drawn.
     """
     from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415 - with the drawing library
+    from matplotlib.text import Text  # noqa: PLC0415
 
+    for text in figure.findobj(Text, include_self=False):
+        text.set_text(clean(text.get_text(), _LONGEST))  # type: ignore[attr-defined]
     written = io.StringIO()
     # Drawn once: `savefig` draws a second time, for other formats' sake.
     FigureCanvasSVG(figure).print_svg(  # type: ignore[no-untyped-call]
@@ -169,9 +173,10 @@ def _adapt(svg: str, title: str, description: str) -> str:
     rest = re.sub(r">\s*\n\s*<", ">\n<", rest).strip()
     view = box.group(1) if box else f"0 0 {72 * WIDTH} 100"
     # A narrow plot stays one, so that letters have one size on the page.
-    share = min(100.0, 100 * float(view.split()[2]) / (72 * WIDTH))
+    share = min(1.0, float(view.split()[2]) / (72 * WIDTH))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}" style="max-width:{share:.4g}%" role="img"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}" role="img"'
+        f' style="max-width:{100 * share:.4g}%;min-width:{32 * share:.3g}rem"'
         f' aria-labelledby="t d" font-family="sans-serif"><title id="t">{escape(title)}</title>'
         f'<desc id="d">{escape(description)}</desc>{rest}'
     )
