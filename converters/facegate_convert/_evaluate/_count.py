@@ -136,12 +136,14 @@ class Grouped:
         attribute: the column.
         report: rates by group and between groups.
         images: photographs with a template in each group, by name.
+        unstated: people of whom no photograph is in a group.
         genuine, impostor: int64 (G, 2000), comparisons inside each group by score, from -1 to 1.
     """
 
     attribute: Attribute
     report: GroupReport
     images: dict[str, int]
+    unstated: int
     genuine: npt.NDArray[np.int64]
     impostor: npt.NDArray[np.int64]
 
@@ -192,5 +194,6 @@ def count_groups(
                 progress(f"comparing by {attribute.name}", done, total)
         used = group[templates.usable]
         images = {name: int((used == i).sum()) for i, name in enumerate(attribute.groups)}
-        found.append(Grouped(attribute, counter.result(), images, curves[0], curves[1]))
+        unstated = people - np.unique(dataset.identity[group != UNSTATED]).size
+        found.append(Grouped(attribute, counter.result(), images, unstated, curves[0], curves[1]))
     return tuple(found)

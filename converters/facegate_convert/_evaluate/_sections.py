@@ -197,7 +197,7 @@ def group_section(grouped: Grouped, fmr: float) -> Section:
         "fmr": fmr,
         "confidence": report.confidence,
         "groups": groups,
-        "unstated": report.unlabeled,
+        "unstated": grouped.unstated,
         "cross": {
             "names": [figure.name for figure in report.groups],
             "fmr": [[rate.to_dict() if rate.trials else None for rate in row] for row in report.cross],

@@ -20,6 +20,7 @@ from facegate_convert._evaluate._frames import ERROR, LENGTH, READY, RESULT, rea
 if TYPE_CHECKING:
     from facegate_edge._values import Face, Frame
 
+
 def main() -> int:
     """Make templates until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the run decides when this one ends

@@ -162,6 +162,7 @@ def test_groups_are_counted_within_and_across(made, evaluate, tmp_path):
         told = section["groups"][i]
         assert (told["fnmr"]["errors"], told["fnmr"]["trials"]) == counts[True, one, one]
         assert (told["subjects"], told["images"]) == (8, 32)
+        assert section["unstated"] == 0
         for j, other in enumerate("abc"):
             rate = section["cross"]["fmr"][i][j]
             assert (rate["errors"], rate["trials"]) == counts[(False, *sorted((one, other)))]
