@@ -6,7 +6,7 @@ import json
 import math
 import random
 import secrets
-import time
+import threading
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -57,7 +57,7 @@ class FeatureClient:
         timeout: seconds for all of one request.
         connect_timeout: seconds for connecting.
         attempts: how often a crop is sent at most.
-        wait: sleeps for so many seconds.
+        wait: sleeps for so many seconds; by default until `stop` at most.
 
     Attributes:
         model_name: as given.
@@ -79,7 +79,7 @@ class FeatureClient:
         timeout: float = 30.0,
         connect_timeout: float = 5.0,
         attempts: int = 6,
-        wait: Callable[[float], None] = time.sleep,
+        wait: Callable[[float], object] | None = None,
     ) -> None:
         parts = parse_url(url)
         if not 0 < len(model_name) <= _MAX_NAME or not model_name.isprintable():
@@ -98,7 +98,8 @@ class FeatureClient:
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._token = token
         self._attempts = max(1, attempts)
-        self._wait = wait
+        self._stopped = threading.Event()
+        self._wait = wait or self._stopped.wait
         self.model_name = model_name
         self.length: int | None = None
         self.sent = 0
@@ -144,6 +145,8 @@ class FeatureClient:
         """Send, and send again while that can help; the answer has status 200."""
         for attempt in range(self._attempts):
             asked: float | None = None
+            if self._stopped.is_set():
+                raise EndpointError(f"{self.name} is not asked any more", hint="what was done so far is kept")
             try:
                 answer = self._connection.post(self._target, body, headers)
             except EndpointError as error:
@@ -214,6 +217,11 @@ class FeatureClient:
             f"the answer of {self.name} {why}",
             hint='it must be {"model_name": NAME, "feature": [L2-normalised numbers]}',
         )
+
+    def stop(self) -> None:
+        """End what another thread is asking just now, and ask nothing more."""
+        self._stopped.set()
+        self._connection.abort()
 
     def close(self) -> None:
         """End the connection."""

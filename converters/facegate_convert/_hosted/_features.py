@@ -5,20 +5,25 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
 from facegate_convert._files import write_file
-from facegate_convert._hosted._crop import EXPANSION, crop_face, encode_png, upright_rgb
+from facegate_convert._hosted._crop import EXPANSION, crop_face, encode_png, shrink, upright_rgb
 from facegate_convert._images import file_sha256, list_images
-from facegate_convert.errors import CropError, DatasetError, OutputFileError
+from facegate_convert.errors import CropError, DatasetError, FeatureError, OutputFileError
 from facegate_edge.errors import FrameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     import numpy.typing as npt
@@ -33,6 +38,7 @@ __all__ = ["JOURNAL", "Collected", "collect_features"]
 JOURNAL = "features.jsonl"
 """In the folder of features: a first line about all of them, then one for each photograph that is done."""
 _FORMAT = 1
+_LAST_SECONDS = 5.0  # for what is under way when something fails
 OUTCOMES = ("feature", "no face found here", "no face found by the endpoint", "cannot be read")
 
 
@@ -66,7 +72,7 @@ class Collected:
 def collect_features(
     images: Path,
     target: Path,
-    client: FeatureClient,
+    clients: Sequence[FeatureClient],
     detector: Model | None,
     *,
     lawful_basis: str,
@@ -81,7 +87,7 @@ def collect_features(
     Args:
         images: folder of photographs, with subfolders.
         target: folder for the features; made if it is not there.
-        client: of the endpoint.
+        clients: of the endpoint, all alike; so many requests are under way at a time.
         detector: finds the faces here; None if the photographs are crops already, which are sent as they are, scaled
             down to 256 pixels.
         lawful_basis: why faces of these people may be sent there, in words; it is noted.
@@ -90,7 +96,7 @@ def collect_features(
     Raises:
         DatasetError: the folder cannot be read or holds no photographs, or two have one name but for the suffix.
         OutputFileError: `target` holds something else, or cannot be written.
-        EndpointError, FeatureError: what the client raises; what was done so far is kept.
+        EndpointError, FeatureError: what the client raises; what was answered so far is kept.
     """
     paths = list_images(images)
     if not paths:
@@ -98,33 +104,116 @@ def collect_features(
     names = _feature_names(images, paths)
     about = {
         "format": _FORMAT,
-        "model_name": client.model_name,
+        "model_name": clients[0].model_name,
         "detector": detector.info.sha256 if detector is not None else None,
         "expansion": EXPANSION if detector is not None else None,
         "lawful_basis": lawful_basis,
     }
-    journal, done = _open_journal(target, about)
-    counts = dict.fromkeys(OUTCOMES, 0)
+    file, done = _open_journal(target, about)
     before = 0
-    with journal, ExitStack() as stack:
+    with file, _Asking(clients) as asking, ExitStack() as stack:
+        record = _Record(file, target, len(paths), progress)
         detect = stack.enter_context(_Faces(detector)) if detector is not None else None
-        for number, path in enumerate(paths, 1):
+        for path in paths:
             digest, name = file_sha256(path), names[path]
             known = done.get(name)
             if known is not None and known[0] == digest:
-                outcome = known[1]
                 before += 1
+                record.count(known[1])
+                continue
+            outcome, png = _look(path, detect)
+            if png is None:
+                record.add(name, digest, outcome, None)
             else:
-                outcome, feature = _one(path, detect, client)
-                _save(target / name, feature)
-                line = json.dumps({"feature": name, "sha256": digest, "outcome": outcome})
-                journal.write(line + "\n")
-                journal.flush()
-            counts[outcome] += 1
-            if progress:
-                progress(number, len(paths))
-    features, here, there, unreadable = (counts[outcome] for outcome in OUTCOMES)
-    return Collected(len(paths), features, here, there, unreadable, before, client.length)
+                asking.ask(png, partial(record.answered, name, digest))
+        asking.finish()
+    feature, here, there, unreadable = (record.counts[outcome] for outcome in OUTCOMES)
+    return Collected(len(paths), feature, here, there, unreadable, before, record.length)
+
+
+class _Record:
+    """What is done, in files and figures."""
+
+    def __init__(self, journal: TextIO, target: Path, total: int, progress: Callable[[int, int], None] | None) -> None:
+        self._journal = journal
+        self._target = target
+        self._total = total
+        self._progress = progress
+        self.counts = dict.fromkeys(OUTCOMES, 0)
+        self.length: int | None = None
+
+    def answered(self, name: str, digest: str, feature: npt.NDArray[np.float32] | None) -> None:
+        """The endpoint has answered for a photograph."""
+        if feature is not None:
+            if self.length not in (None, feature.size):  # two clients, two first answers
+                raise FeatureError("features of one model have two lengths", hint="ask whoever runs the endpoint")
+            self.length = feature.size
+        self.add(name, digest, "no face found by the endpoint" if feature is None else "feature", feature)
+
+    def add(self, name: str, digest: str, outcome: str, feature: npt.NDArray[np.float32] | None) -> None:
+        """Keep what became of a photograph: the feature first, then the note that it is done."""
+        _save(self._target / name, np.empty(0, np.float32) if feature is None else feature)
+        self._journal.write(json.dumps({"feature": name, "sha256": digest, "outcome": outcome}) + "\n")
+        self._journal.flush()
+        self.count(outcome)
+
+    def count(self, outcome: str) -> None:
+        """One more photograph is done."""
+        self.counts[outcome] += 1
+        if self._progress:
+            self._progress(sum(self.counts.values()), self._total)
+
+
+class _Asking:
+    """Several requests at a time, each with a client of its own; answers come in the order of the questions."""
+
+    def __init__(self, clients: Sequence[FeatureClient]) -> None:
+        self._pool = ThreadPoolExecutor(len(clients))
+        self._clients = tuple(clients)
+        self._idle: SimpleQueue[FeatureClient] = SimpleQueue()
+        for client in clients:
+            self._idle.put(client)
+        self._ahead = 2 * len(clients)
+        self._waiting: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
+
+    def ask(self, png: bytes, tell: Callable[[Any], None]) -> None:
+        """Send a crop as soon as a client is free; hand on the oldest answer if many are under way."""
+        self._waiting.append((self._pool.submit(self._send, png), tell))
+        if len(self._waiting) > self._ahead:
+            self._hand_on()
+
+    def finish(self) -> None:
+        """Hand on all answers."""
+        while self._waiting:
+            self._hand_on()
+
+    def _send(self, png: bytes) -> npt.NDArray[np.float32] | None:
+        client = self._idle.get()
+        try:
+            return client.features(png)
+        finally:
+            self._idle.put(client)
+
+    def _hand_on(self) -> None:
+        future, tell = self._waiting.popleft()
+        tell(future.result())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: object, __: object) -> None:
+        # After a failure: nothing more is sent, and what is answered all the same is kept. After Ctrl-C nobody waits.
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if kind is not None:
+            if issubclass(kind, Exception):
+                wait([future for future, _ in self._waiting], timeout=_LAST_SECONDS)
+            for client in self._clients:
+                client.stop()
+        self._pool.shutdown()
+        for future, tell in self._waiting:
+            if not future.cancelled() and future.exception() is None:
+                tell(future.result())
+        self._waiting.clear()
 
 
 class _Faces:
@@ -148,28 +237,21 @@ class _Faces:
         self._engine.close()
 
 
-def _one(path: Path, faces: _Faces | None, client: FeatureClient) -> tuple[str, npt.NDArray[np.float32]]:
-    """What becomes of one photograph, and its feature, empty if there is none."""
-    from facegate_convert._hosted._crop import shrink  # noqa: PLC0415
+def _look(path: Path, faces: _Faces | None) -> tuple[str, bytes | None]:
+    """The crop of a photograph as PNG; without one, why there is none."""
     from facegate_edge import load_image  # noqa: PLC0415
 
-    nothing = np.empty(0, np.float32)
     try:
         frame = load_image(path)
         pixels = upright_rgb(frame)
         if faces is None:
-            crop = shrink(pixels)
-        else:
-            box = faces.largest(frame)
-            if box is None:
-                return "no face found here", nothing
-            crop = crop_face(pixels, box)
+            return "", encode_png(shrink(pixels))
+        box = faces.largest(frame)
+        return ("no face found here", None) if box is None else ("", encode_png(crop_face(pixels, box)))
     except FrameError:
-        return "cannot be read", nothing
+        return "cannot be read", None
     except CropError:  # a box beside the image
-        return "no face found here", nothing
-    feature = client.features(encode_png(crop))
-    return ("no face found by the endpoint", nothing) if feature is None else ("feature", feature)
+        return "no face found here", None
 
 
 def _feature_names(folder: Path, paths: Sequence[Path]) -> dict[Path, str]:

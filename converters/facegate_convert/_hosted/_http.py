@@ -71,7 +71,7 @@ class _Watch:
     @contextlib.contextmanager
     def limit(self, seconds: float) -> Any:
         self.expired = False
-        timer = threading.Timer(seconds, self._expire)
+        timer = threading.Timer(seconds, self.expire)
         timer.daemon = True
         timer.start()
         try:
@@ -83,7 +83,7 @@ class _Watch:
         with self._lock:
             self._drop()
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
         with self._lock:
             self.expired = True
             self._shut_down()
@@ -188,6 +188,10 @@ class Connection:
             response.close()
         kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
         return Answer(response.status, kept, b"".join(pieces), complete)
+
+    def abort(self) -> None:
+        """End a request that another thread is waiting for."""
+        self._watch.expire()
 
     def close(self) -> None:
         """End the connection."""

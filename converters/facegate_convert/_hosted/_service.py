@@ -21,7 +21,7 @@ from facegate_convert._hosted._address import is_loopback
 from facegate_convert._hosted._form import FormError, boundary_of, parse_form
 from facegate_convert._hosted._png import MAX_BYTES, SIGNATURE, check_png
 from facegate_convert.errors import CropError
-from facegate_edge.errors import FacegateError
+from facegate_edge.errors import FrameError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
@@ -214,7 +214,7 @@ class Service:
         loop = asyncio.get_running_loop()
         try:
             found = await loop.run_in_executor(self._executor, self._embedder.embed, name, crop.data)
-        except FacegateError:
+        except FrameError:
             raise Refusal(422, "the crop cannot be decoded") from None
         if self._window.is_over:
             raise Refusal(403, "the evaluation is over")

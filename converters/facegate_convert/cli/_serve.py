@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -72,6 +73,7 @@ def _parse_path(_ctx: click.Context, _param: click.Parameter, value: str) -> str
 @click.option("--ca", type=FILE, help="PEM file of the authorities that vouch for the endpoint.")
 @click.option("--lawful-basis", required=True, help="Why faces of these people may be sent there; it is noted.")
 @click.option("--timeout", type=click.FloatRange(1, 600), default=30.0, show_default=True, help="Seconds a request.")
+@click.option("--jobs", type=click.IntRange(1, 32), default=4, show_default=True, help="Requests at a time.")
 @click.pass_obj
 def features(output: Output, /, **given: Any) -> None:
     """Send the largest face of each photograph in the folder IMAGES to a hosted endpoint, and save what comes back.
@@ -88,25 +90,26 @@ def features(output: Output, /, **given: Any) -> None:
         raise click.UsageError("say how faces are found: --detector FILE, or --cropped if the photographs are crops")
     if not given["lawful_basis"].strip():
         raise click.UsageError("--lawful-basis says why these faces may be sent; it cannot be empty")
-    client = FeatureClient(
-        endpoint_url(given["endpoint"]),
-        given["model_name"],
-        token=read_token(given["token_file"]),
-        ca=given["ca"],
-        timeout=given["timeout"],
-    )
-    with client, progress_bar(output) as progress:
+    url, token = endpoint_url(given["endpoint"]), read_token(given["token_file"])
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(
+                FeatureClient(url, given["model_name"], token=token, ca=given["ca"], timeout=given["timeout"])
+            )
+            for _ in range(given["jobs"])
+        ]
+        progress = stack.enter_context(progress_bar(output))
         detector = _load_detector(given["detector"]) if given["detector"] is not None else None
         result = collect_features(
             given["images"],
             given["target"],
-            client,
+            clients,
             detector,
             lawful_basis=given["lawful_basis"],
             progress=lambda done, total: progress("asking the endpoint", done, total),
         )
-        data = {"folder": str(given["target"]), "model_name": client.model_name, **result.to_dict()}
-        data["retries"] = client.retries
+        data = {"folder": str(given["target"]), "model_name": given["model_name"], **result.to_dict()}
+        data["retries"] = sum(client.retries for client in clients)
     lines = [
         f"{result.features} features of {result.images} photographs in {given['target']}"
         + (f", {result.before} from before" if result.before else ""),

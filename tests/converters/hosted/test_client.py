@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 
 import numpy as np
@@ -229,6 +230,52 @@ def test_a_server_that_goes_away_is_asked_again():
     feature, _, waits = ask(behave, attempts=5)
     assert feature is not None
     assert len(waits) == 2
+
+
+def test_an_answer_that_is_cut_off_is_asked_for_again():
+    """An answer shorter than it said is none."""
+
+    def behave(server, connection):
+        server.requests.append(server.read(connection))
+        whole = reply(body=said())
+        connection.sendall(whole if len(server.requests) > 1 else whole[:-5])
+
+    feature, server, _ = ask(behave, attempts=3)
+    assert feature is not None
+    assert len(server.requests) == 2
+
+
+def test_a_chunked_answer_is_read():
+    """An answer in chunks is an answer."""
+    body = said()
+    pieces = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:9], body[9:]))
+    whole = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces + b"0\r\n\r\n"
+    assert ask(in_turn(whole))[0] is not None
+
+
+def test_an_endless_line_of_a_chunk_is_not_gathered():
+    """A chunk whose length has no end is no HTTP, and is given up after some kilobytes."""
+
+    def behave(server, connection):
+        server.read(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while not server.over.is_set():
+            connection.sendall(b"1" * 65536)
+
+    with pytest.raises(EndpointError):
+        ask(behave, timeout=20)
+
+
+def test_a_client_can_be_stopped_while_it_asks_or_waits():
+    """Another thread ends a request that is not answered, and the pause before the next."""
+    for behave in (lambda server, connection: server.read(connection) and server.over.wait(30), answer(503)):
+        with Server(behave) as server, FeatureClient(server.url, "cloud", timeout=60) as client:
+            stopper = threading.Timer(0.3, client.stop)
+            stopper.start()
+            with pytest.raises(EndpointError):
+                client.features(png())
+            with pytest.raises(EndpointError, match="any more"):
+                client.features(png())
 
 
 def test_nobody_there_is_an_error_of_its_own():

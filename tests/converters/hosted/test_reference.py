@@ -205,7 +205,7 @@ def test_a_folder_becomes_features(url, models, folder, tmp_path):
     """One file for each photograph, its owner's alone; nothing in the folder says where the endpoint is."""
     target = tmp_path / "out"
     with FeatureClient(url, "reference") as client:
-        result = collect_features(folder, target, client, detector_of(models), lawful_basis="rendered people")
+        result = collect_features(folder, target, [client], detector_of(models), lawful_basis="rendered people")
     assert (result.images, result.features, result.no_face_here, result.unreadable) == (8, 6, 1, 1)
     assert result.length == 128
     feature = np.load(target / str(PEOPLE[0]) / "0.npy")
@@ -228,32 +228,59 @@ def test_a_run_that_was_broken_off_goes_on(url, models, folder, tmp_path):
             return super().features(png)
 
     with Tired(url, "reference") as client, pytest.raises(EndpointError):
-        collect_features(folder, target, client, detector_of(models), lawful_basis="b")
+        collect_features(folder, target, [client], detector_of(models), lawful_basis="b")
     with (target / JOURNAL).open("a") as journal:
         journal.write('{"feature": "x.np')
     changed = folder / str(PEOPLE[0]) / "0.png"
     changed.write_bytes((folder / str(PEOPLE[1]) / "1.png").read_bytes())
     with FeatureClient(url, "reference") as client:
-        result = collect_features(folder, target, client, detector_of(models), lawful_basis="b")
+        result = collect_features(folder, target, [client], detector_of(models), lawful_basis="b")
         assert client.sent == 4  # three that were missing, and the one that changed
     assert (result.images, result.features, result.before) == (8, 6, 2)
     again = np.load(target / str(PEOPLE[0]) / "0.npy")
     assert np.array_equal(again, np.load(target / str(PEOPLE[1]) / "1.npy"))
 
 
+def test_several_requests_at_a_time_change_nothing(url, models, folder, tmp_path):
+    """Four clients bring the same files as one; when one of them fails, what the others brought is kept."""
+    with FeatureClient(url, "reference") as client:
+        collect_features(folder, tmp_path / "one", [client], detector_of(models), lawful_basis="b")
+    seen = []
+
+    class Unlucky(FeatureClient):
+        def features(self, png):
+            seen.append(1)
+            if len(seen) == 2:
+                raise EndpointError("enough")
+            return super().features(png)
+
+    clients = [Unlucky(url, "reference") for _ in range(4)]
+    with pytest.raises(EndpointError):
+        collect_features(folder, tmp_path / "four", clients, detector_of(models), lawful_basis="b")
+    done = len((tmp_path / "four" / JOURNAL).read_text().splitlines()) - 1
+    assert done == len(list((tmp_path / "four").rglob("*.npy"))) >= 1
+    clients = [FeatureClient(url, "reference") for _ in range(4)]
+    result = collect_features(folder, tmp_path / "four", clients, detector_of(models), lawful_basis="b")
+    assert (result.images, result.features, result.before) == (8, 6, done)
+    for path in (tmp_path / "one").rglob("*.npy"):
+        assert path.read_bytes() == (tmp_path / "four" / path.relative_to(tmp_path / "one")).read_bytes()
+    for client in clients:
+        client.close()
+
+
 def test_features_made_in_another_way_are_not_mixed(url, models, folder, tmp_path):
     """Another lawful basis, detector or model, or a folder of something else, ends it before anything is sent."""
     target = tmp_path / "out"
     with FeatureClient(url, "reference") as client:
-        collect_features(folder, target, client, detector_of(models), lawful_basis="b")
+        collect_features(folder, target, [client], detector_of(models), lawful_basis="b")
         sent = client.sent
         for detector, basis in ((detector_of(models), "c"), (None, "b")):
             with pytest.raises(OutputFileError):
-                collect_features(folder, target, client, detector, lawful_basis=basis)
+                collect_features(folder, target, [client], detector, lawful_basis=basis)
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "x").touch()
         with pytest.raises(OutputFileError):
-            collect_features(folder, tmp_path / "full", client, detector_of(models), lawful_basis="b")
+            collect_features(folder, tmp_path / "full", [client], detector_of(models), lawful_basis="b")
         assert client.sent == sent
 
 
@@ -262,7 +289,7 @@ def test_crops_are_sent_as_they_are(url, crops, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(crops[PEOPLE[0]][0])
     with FeatureClient(url, "reference") as client:
-        result = collect_features(tmp_path / "in", tmp_path / "out", client, None, lawful_basis="b")
+        result = collect_features(tmp_path / "in", tmp_path / "out", [client], None, lawful_basis="b")
         assert np.array_equal(np.load(tmp_path / "out" / "a.npy"), client.features(crops[PEOPLE[0]][0]))
     assert result.features == 1
 
@@ -272,11 +299,11 @@ def test_two_photographs_of_one_name_are_told(url, tmp_path):
     (tmp_path / "in").mkdir()
     with FeatureClient(url, "reference") as client:
         with pytest.raises(DatasetError, match="no photographs"):
-            collect_features(tmp_path / "in", tmp_path / "out", client, None, lawful_basis="b")
+            collect_features(tmp_path / "in", tmp_path / "out", [client], None, lawful_basis="b")
         for name in ("a.png", "a.jpg"):
             (tmp_path / "in" / name).touch()
         with pytest.raises(DatasetError, match="same name"):
-            collect_features(tmp_path / "in", tmp_path / "out", client, None, lawful_basis="b")
+            collect_features(tmp_path / "in", tmp_path / "out", [client], None, lawful_basis="b")
     assert not (tmp_path / "out").exists()
 
 
@@ -285,5 +312,5 @@ def test_a_refusal_ends_a_run_and_keeps_what_was_done(url, crops, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(crops[PEOPLE[0]][0])
     with FeatureClient(url, "other") as client, pytest.raises(EndpointRefusedError, match="403"):
-        collect_features(tmp_path / "in", tmp_path / "out", client, None, lawful_basis="b")
+        collect_features(tmp_path / "in", tmp_path / "out", [client], None, lawful_basis="b")
     assert not list((tmp_path / "out").glob("*.npy"))
