@@ -161,11 +161,11 @@ def bench_search(images, features, owner):
     print("   ", found.fnir_at_fpir(1e-2))
 
 
-def bench_coverage(trials=400, replicates=200):
+def bench_coverage(trials=300, replicates=200):
     """How often 95 % intervals contain the truth, when evaluations are drawn from a population of known rates."""
     rng = np.random.default_rng(3)
     everybody = np.full(3000, 4)
-    features, owner = templates(everybody, length=32, noise=0.6, seed=11)
+    features, owner = templates(everybody, length=32, noise=0.8, seed=11)
     whole = m.ScoreCounter()
     for scores, a, b in m.all_pairs(features, owner):
         whole.add(genuine=scores[a == b], impostor=scores[a != b])
@@ -183,7 +183,6 @@ def bench_coverage(trials=400, replicates=200):
                 "FMR, dyadic",
                 "FNMR, independent",
                 "FNMR, clustered",
-                "FMR, bootstrap",
                 "FNMR, bootstrap",
                 "FNMR at FMR, bootstrap",
                 "threshold, bootstrap",
@@ -206,7 +205,6 @@ def bench_coverage(trials=400, replicates=200):
                 ("FMR, dyadic", false_match, group.fmr),
                 ("FNMR, independent", false_non_match, m.fnmr_at(data.scores, threshold)),
                 ("FNMR, clustered", false_non_match, group.fnmr),
-                ("FMR, bootstrap", false_match, boot.points[1].fmr_measured),
                 ("FNMR, bootstrap", false_non_match, boot.points[1].fnmr),
                 ("FNMR at FMR, bootstrap", target, boot.points[0].fnmr),
                 ("threshold, bootstrap", threshold, boot.points[0].threshold),

@@ -145,7 +145,9 @@ def _quadrature(x: Floats, a: Floats, b: Floats, above: npt.NDArray[np.bool_]) -
     end = np.where(above, np.minimum(x + reach, 1), np.maximum(x - reach, 0))
     half = (end - x) / 2
     at = x[:, None] + half[:, None] * (1 + nodes)
-    density = np.exp(_log_front(at, a[:, None], b[:, None])) / (at * (1 - at))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        density = np.exp(_log_front(at, a[:, None], b[:, None])) / (at * (1 - at))
+    density[(at <= 0) | (at >= 1)] = 0  # both parameters are large: nothing is left at the ends
     mass: Floats = np.abs(half) * (density @ weights)
     return mass
 
@@ -211,7 +213,7 @@ def _deviance(x: Floats, mean: Floats) -> Floats:
     for j in range(1, 10):
         term = term * square
         total = total + term / (2 * j + 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         plain = x * np.log(x / mean) + mean - x
     result: Floats = np.where(np.abs(share) < 0.1, total, plain)  # noqa: PLR2004 - where the series has converged
     return result

@@ -16,6 +16,7 @@ import numpy as np
 
 from facegate_convert._metrics._binomial import CONFIDENCE, clopper_pearson
 from facegate_convert._metrics._curves import cross, eer
+from facegate_convert._metrics._groups import by_group
 from facegate_convert._metrics._rates import DECIMALS, fmr_at, fnmr_at, round_up, threshold_at_fmr
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from facegate_convert._metrics._curves import EqualErrorRate
     from facegate_convert._metrics._subjects import SubjectScores
 
     Floats = npt.NDArray[np.float64]
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 REPLICATES = 1000
 FEW = 10  # false matches or false non-matches
 BOOTSTRAP = "bootstrap by identity"
-WIDENED = "bootstrap by identity, widened to the exact interval of one trial for each person or pair of people"
+WIDENED = "bootstrap by identity, widened to the exact interval of one trial for each person"
+DYADIC = "Clopper-Pearson, comparisons that share a person may depend on each other"
 _SPARE = 1.5  # of the tail, beyond the highest FMR: a replicate may need more than the sample did
 _UINT8 = 15  # its square is the last that fits
 
@@ -42,7 +45,8 @@ class Interval:
     Attributes:
         value: measured.
         low, high: at the bootstrap's confidence.
-        method: `BOOTSTRAP`; `WIDENED` where so few errors were seen that resampling them says too little.
+        method: `BOOTSTRAP`; `WIDENED` where so few errors were seen that resampling them says too little; `DYADIC` for
+            a rate of impostor comparisons; "fixed" for a threshold that was given.
     """
 
     value: float
@@ -58,7 +62,8 @@ class BootstrapPoint:
     Attributes:
         fmr: the FMR that the threshold was chosen for, anew in every replicate; None if the threshold is fixed.
         threshold: the threshold; low and high equal it if it is fixed.
-        fmr_measured: FMR at `threshold.value`, held fixed.
+        fmr_measured: FMR at `threshold.value`, held fixed; by the dyadic variance, because products of draws count the
+            chance that belongs to a pair of people three times (Owen 2007).
         fnmr: FNMR at the replicate's threshold.
         note: what the numbers cannot carry; "" if nothing is to be said.
     """
@@ -133,28 +138,27 @@ def bootstrap(
         raise ValueError(f"no bootstrap for FMR {targets}, {replicates} replicates, confidence {confidence}")
     chosen = [threshold_at_fmr(data.scores, f, decimals=decimals) for f in targets]
     equal = eer(data.scores)
-    highest = max([equal.fmr, *targets, *(fmr_at(data.scores, t).value for t in fixed)])
+    highest = max([equal.fmr, *targets])
     run = _Run(data, highest, decimals)
     rows = []
     for number in range(replicates):
-        rows.append(run.replicate(draw(data.subjects, seed, number), targets, chosen + fixed))
+        rows.append(run.replicate(draw(data.subjects, seed, number), targets, fixed))
         if progress:
             progress(number + 1, replicates)
-    table = np.array(rows)  # [replicates, 1 + 2 targets + 2 (targets + fixed)]: see _Run.replicate
+    table = np.array(rows)  # [replicates, 1 + 2 targets + fixed]: see _Run.replicate
     summary = _Summary(data, (1 - confidence) / 2, confidence)
     points = []
-    for i, target in enumerate(targets):
-        threshold = summary.interval(chosen[i], table[:, 1 + 2 * i])
-        false_match = summary.false_match(chosen[i], table[:, 1 + 2 * len(targets) + 2 * i])
-        false_non_match = summary.false_non_match(chosen[i], table[:, 2 + 2 * i])
-        points.append(BootstrapPoint(target, threshold, false_match, false_non_match, summary.note(chosen[i])))
-    for i, value in enumerate(fixed, len(targets)):
-        column = 1 + 2 * len(targets) + 2 * i
-        false_match = summary.false_match(value, table[:, column])
-        false_non_match = summary.false_non_match(value, table[:, column + 1])
+    for i, (target, value) in enumerate(zip(targets, chosen, strict=True)):
+        threshold = summary.interval(value, table[:, 1 + 2 * i])
+        false_non_match = summary.false_non_match(value, table[:, 2 + 2 * i])
+        points.append(
+            BootstrapPoint(target, threshold, summary.false_match(value), false_non_match, summary.note(value))
+        )
+    for i, value in enumerate(fixed, 1 + 2 * len(targets)):
         stays = Interval(value, value, value, "fixed")
-        points.append(BootstrapPoint(None, stays, false_match, false_non_match, summary.note(value)))
-    rate = summary.interval(equal.value, table[:, 0])
+        false_non_match = summary.false_non_match(value, table[:, i])
+        points.append(BootstrapPoint(None, stays, summary.false_match(value), false_non_match, summary.note(value)))
+    rate = summary.equal(equal, table[:, 0])
     return Bootstrap(tuple(points), rate, data.subjects, replicates, seed, confidence)
 
 
@@ -186,9 +190,9 @@ class _Run:
         self.refused = np.searchsorted(self.genuine, values, "left")
 
     def replicate(self, weights: Floats, targets: list[float], thresholds: list[float]) -> list[float]:
-        """[EER, (threshold, FNMR) for each target, (FMR, FNMR) for each threshold]; nan where the tails end."""
+        """[EER, (threshold, FNMR) for each target, FNMR for each threshold]; nan where the tails end."""
         whole, trials = self.data.impostor_weight(weights), float(np.dot(weights, self.data.trials))
-        lost = [np.nan] * (1 + 2 * len(targets) + 2 * len(thresholds))
+        lost = [np.nan] * (1 + 2 * len(targets) + len(thresholds))
         if not whole or not trials:
             return lost
         reach = max([whole * f for f in targets], default=0.0)
@@ -210,13 +214,7 @@ class _Run:
                 continue
             threshold = round_up(float(self.impostor[place - 1]), self.decimals)
             result += [threshold, self._missed(refused, threshold) / trials]
-        for threshold in thresholds:
-            place = int(np.searchsorted(-self.impostor, -threshold, "right"))
-            known = threshold > self.data.impostor.edge and (
-                place < self.length or self.length == self.data.impostor.scores.size
-            )
-            result += [cumulated[place] / whole if known else np.nan, self._missed(refused, threshold) / trials]
-        return result
+        return result + [self._missed(refused, threshold) / trials for threshold in thresholds]
 
     def _extend(self) -> None:
         self.length = min(2 * self.length, self.data.impostor.scores.size)
@@ -259,11 +257,6 @@ class _Summary:
     def __init__(self, data: SubjectScores, tail: float, confidence: float) -> None:
         self.data, self.tail, self.confidence = data, tail, confidence
         self.people = int((data.trials > 0).sum())
-        if data.images is None:
-            self.pairs = int(data.pairs[0].size)
-        else:
-            present = int((data.images > 0).sum())
-            self.pairs = present * (present - 1) // 2
 
     def interval(self, value: float, column: Floats) -> Interval | None:
         if np.isnan(column).any():
@@ -271,18 +264,25 @@ class _Summary:
         low, high = np.quantile(column, [self.tail, 1 - self.tail])
         return Interval(value, float(low), float(high), BOOTSTRAP)
 
-    def false_match(self, threshold: float, column: Floats) -> Interval | None:
-        found = fmr_at(self.data.scores, threshold)
-        return self._widened(found.errors, found.trials, self.pairs, self.interval(found.value, column))
+    def false_match(self, threshold: float) -> Interval | None:
+        if threshold <= self.data.impostor.edge or threshold > self.data.genuine.edge:
+            return None
+        everybody = by_group(self.data, ["all"] * self.data.subjects, threshold, confidence=self.confidence)
+        found = everybody.groups[0].fmr
+        return Interval(found.value, found.low, found.high, DYADIC)
 
     def false_non_match(self, threshold: float, column: Floats) -> Interval | None:
         found = fnmr_at(self.data.scores, threshold)
-        return self._widened(found.errors, found.trials, self.people, self.interval(found.value, column))
+        return self._widened(found.errors, found.trials, self.interval(found.value, column))
 
-    def _widened(self, errors: int, trials: int, units: int, found: Interval | None) -> Interval | None:
+    def equal(self, found: EqualErrorRate, column: Floats) -> Interval | None:
+        genuine = self.data.scores.genuine
+        return self._widened(int(genuine.lower(found.threshold)), genuine.total, self.interval(found.value, column))
+
+    def _widened(self, errors: int, trials: int, found: Interval | None) -> Interval | None:
         if found is None or min(errors, trials - errors) >= FEW:
             return found
-        worth = min(trials, units)
+        worth = min(trials, self.people)
         low, high = clopper_pearson(found.value * worth, worth, self.confidence)
         return Interval(found.value, min(low, found.low), max(high, found.high), WIDENED)
 

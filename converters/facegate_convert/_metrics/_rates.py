@@ -172,13 +172,12 @@ def fnmr_at_fmr(
     carried = measured.trials >= needed
     note = ""
     if not carried:
+        known = f"known is an FMR of at most {say(measured.high, up=True)} at threshold {threshold:.{decimals}f}"
         note = (
             f"FMR {say(fmr)}: {needed:,} impostor comparisons are needed to show it (rule of 3), there are "
-            f"{measured.trials:,}; known is an FMR of at most {say(measured.high, up=True)} at threshold {threshold:.{decimals}f}"
+            f"{measured.trials:,}; {known}"
         )
     elif measured.trials < precise:
-        note = (
-            f"FMR {say(fmr)} rests on {measured.errors} false matches; it takes {_FEW_ERRORS} "
-            f"({precise:,} comparisons) to be within 30 % of it (rule of 30)"
-        )
+        within = f"it takes {_FEW_ERRORS} ({precise:,} comparisons) to be within 30 % of it (rule of 30)"
+        note = f"FMR {say(fmr)} rests on {measured.errors} false matches; {within}"
     return OperatingFigure(fmr, threshold, measured, fnmr_at(scores, threshold, confidence=confidence), carried, note)

@@ -94,6 +94,12 @@ def test_incomplete_beta_is_that_of_scipy(x, a, b):
     assert float(incomplete_beta([x], [a], [b])[0]) == pytest.approx(special.betainc(a, b, x), rel=1e-9, abs=1e-15)
 
 
+@pytest.mark.parametrize("x", [0.0, 1e-300, 5e-324, 1 - 2**-53, 1.0])
+def test_incomplete_beta_at_the_ends(x):
+    """Beside 0 and 1 nothing is left of a density with large parameters."""
+    assert float(incomplete_beta([x], [201.0], [201.0])[0]) == pytest.approx(round(x), abs=1e-15)
+
+
 def test_many_intervals_are_the_same_as_each():
     """Intervals for an array are those of its elements."""
     errors, trials = np.array([0, 1, 5, 17, 1000]), np.array([10, 1, 5, 400, 1000])
