@@ -122,7 +122,7 @@ def _bundle(path: Path, named: Named) -> Opened:
 def _hosted(model_name: str, named: Named) -> Source:
     from facegate_convert._bundles import draft  # noqa: PLC0415 - loads much
     from facegate_convert._evaluate._sources import hosted_source  # noqa: PLC0415
-    from facegate_convert._hosted._address import endpoint_url, read_token  # noqa: PLC0415
+    from facegate_convert._hosted._address import endpoint_url, parse_url, read_token  # noqa: PLC0415
 
     if named.detector is None:
         raise EvaluationError(
@@ -130,11 +130,13 @@ def _hosted(model_name: str, named: Named) -> Source:
             hint="name a detector's ONNX file or bundle with --detector",
         )
     _useless(named, "a hosted model", "liveness", "preprocess", "trust")
+    url = endpoint_url(named.endpoint)
+    parse_url(url)  # refused here, not by each process
     model = _role(named.detector, "detector", named, None)
     return hosted_source(
         draft([model]),
         model.data,
-        url=endpoint_url(named.endpoint),
+        url=url,
         model_name=model_name,
         token=read_token(named.token),
     )

@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from facegate_convert._evaluate._cache import STATUSES, Cache, Records, record_type
+from facegate_convert._evaluate._cache import OK, STATUSES, Cache, Records, record_type
 from facegate_convert._evaluate._workers import make_templates
-from facegate_convert.errors import EvaluationError
+from facegate_convert.errors import CacheError, EvaluationError
 from facegate_edge._manifest_json import dump_manifest
 from facegate_edge._version import VERSION
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from facegate_edge._manifest import Manifest, ModelInfo
 
     Progress = Callable[[str, int, int], None]
+
+
+_SAME = 0.999  # similarity of two features of one photograph by one hosted model
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -108,8 +111,8 @@ def hosted_source(detector: Manifest, data: bytes, *, url: str, model_name: str,
         raise EvaluationError("the detector for a hosted model is none", hint="name a detector with --detector")
     alone = replace(detector, models=(info,), operating_points=())
     described = {**_described(alone), "model_name": model_name}
-    # Whose endpoint it is must not be found in a result; templates of two endpoints must not be mixed all the same.
-    key = _digest({"detector": _essence(info), "hosted": model_name, "at": hashlib.sha256(url.encode()).hexdigest()})
+    # Not even a digest of the address: whoever has a list of addresses could find it. See `_check_endpoint`.
+    key = _digest({"detector": _essence(info), "hosted": model_name})
     config = {
         "kind": "hosted",
         "manifest": dump_manifest(alone).decode(),
@@ -171,17 +174,44 @@ def get_records(
     key = _digest({"source": source.id, "faces": faces, "want": want, "facegate": VERSION, "engine": engine})
     path = folder / f"{want}-{key[:16]}.fgt" if folder is not None else None
     length = 0 if want == "liveness" else source.length
+    config = {"kind": "local", **source.config, "faces": faces, "want": want, "engine": engine}
     with Cache(path, key=bytes.fromhex(key), length=length, kind=source.values) as cache:
+        if source.kind == "hosted":
+            _check_endpoint(source, dataset, cache, config)
         records = make_templates(
             dataset.paths,
             dataset.sha256,
             cache,
-            config={"kind": "local", **source.config, "faces": faces, "want": want, "engine": engine},
+            config=config,
             models=source.models,
             jobs=jobs,
             progress=progress,
         )
         return records, tuple(cache.notes)
+
+
+def _check_endpoint(source: Source, dataset: Dataset, cache: Cache, config: Mapping[str, Any]) -> None:
+    """Refuse to go on with features of another endpoint, or of a model that has changed behind this one.
+
+    Nothing of the address is kept that could tell; but the same photograph must give the same feature.
+    """
+    import numpy as np  # noqa: PLC0415 - not for the command line's help
+
+    kept = cache.find(dataset.sha256)
+    usable = np.flatnonzero(kept.present & (kept.rows["status"] == OK))
+    if not usable.size or kept.present.all():
+        return
+    place = int(usable[0])
+    with Cache(None, key=bytes(32), length=None, kind=source.values) as fresh:
+        again = make_templates(
+            [dataset.paths[place]], [dataset.sha256[place]], fresh, config=config, models=source.models, jobs=1
+        )
+    before, now = kept.rows["values"][place], again.rows["values"][0]
+    if before.size != now.size or float(before.astype(np.float64) @ now.astype(np.float64)) < _SAME:
+        raise CacheError(
+            "the endpoint gives another feature for a photograph than the one that was kept",
+            hint="use another folder with --cache: this is another endpoint, or its model has changed",
+        )
 
 
 def _local(kind: str, name: str, manifest: Manifest, models: dict[str, bytes]) -> Source:

@@ -20,6 +20,7 @@ __all__ = ["run", "source_options", "validate"]
 
 FACES = ("largest", "central", "refuse")
 _SHOWN = 20  # problems of a kind
+_NOTHING = 1e-9  # the end of an interval that is as good as 0
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -216,7 +217,11 @@ def describe(evaluation: Evaluation, path: Path) -> str:
     if "rank1" in e.open_set:
         lines.append(
             f"  1:N with {e.open_set['gallery']} enrolled: rank 1 {_rate(e.open_set['rank1'])}"
-            + "".join(f", FNIR {_percent(p['fnir']['value'])} at FPIR {p['fpir']:g}" for p in e.open_set["points"])
+            + "".join(
+                f", FNIR {_percent(p['fnir']['value'])} at FPIR {p['fpir']:g}"
+                for p in e.open_set["points"]
+                if p["carried"]
+            )
         )
     for group in e.groups:
         lines.append(f"  by {group['column']} at threshold {group['threshold']:.4f}: {group['check']['verdict']}")
@@ -240,7 +245,8 @@ def _percent(value: float) -> str:
 
 
 def _rate(rate: dict[str, Any]) -> str:
-    return f"{_percent(rate['value'])} ({100 * rate['low']:.3g}..{100 * rate['high']:.3g})"
+    low = rate["low"] if rate["low"] > _NOTHING else 0.0
+    return f"{_percent(rate['value'])} ({100 * low:.3g}..{100 * rate['high']:.3g})"
 
 
 @click.command(short_help="Find what is wrong with a dataset.")

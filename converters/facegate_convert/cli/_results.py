@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["compare", "report"]
 
+_ANY = 1000  # times as bad: nothing is known
+
 
 @click.command(short_help="Make the page of a result.")
 @click.argument("result", type=FILE)
@@ -72,4 +74,6 @@ def _interval(found: dict[str, Any] | None) -> str:
         return "-"
     if found["low"] is None:
         return f"{found['value']:.5f}"
+    if found["high"] is None or found["high"] > _ANY:
+        return f"{found['value']:.5f} ({found['low']:.5f}..any)"
     return f"{found['value']:.5f} ({found['low']:.5f}..{found['high']:.5f})"

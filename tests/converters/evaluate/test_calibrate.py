@@ -93,7 +93,7 @@ def test_a_target_beyond_the_data_is_warned_of_or_refused(run, copy, measured, k
     with pytest.raises(DatasetError, match="say nothing about an FMR of 1e-05") as caught:
         run(bundle_calibrate, copy, measured, "--key", key, "--fmr", 1e-5)
     assert caught.value.hint
-    with pytest.raises(ResultError, match="no operating point for FMR 0.03") as caught:
+    with pytest.raises(ResultError, match=r"no operating point for FMR 0[.]03") as caught:
         run(bundle_calibrate, copy, measured, "--key", key, "--fmr", 0.03)
     assert "--fmr 0.03" in caught.value.hint
     assert copy.read_bytes() == before

@@ -17,7 +17,7 @@ BASIS = ("--lawful-basis", "people who do not exist")
 
 
 def test_roles_are_disjoint_and_complete(made):
-    """Each photograph is enrolled, a search for an enrolled person or a search for a stranger; a third are strangers."""
+    """Each photograph is enrolled, or a search for somebody enrolled, or for a stranger; a third are strangers."""
     given = made(people=12, each=4)
     dataset = room.read_dataset(given.folder)
     roles = assign_roles(dataset, np.ones(48, bool), enroll=2)
