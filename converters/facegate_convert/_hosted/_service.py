@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,7 +25,7 @@ from facegate_convert.errors import CropError
 from facegate_edge.errors import FrameError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
     from concurrent.futures import Executor
 
     from starlette.requests import Request
@@ -86,6 +87,7 @@ class Service:
         accounts: who may ask; None for whoever can reach the server, which must be on the loopback then.
         per_minute: requests of all together, if there are no accounts.
         limits: of each account.
+        clock: seconds that never run backwards, for rates.
 
     Attributes:
         counts: how often what was answered, by status; 200 is counted as "feature" or "no face".
@@ -101,14 +103,15 @@ class Service:
         accounts: Sequence[Account] | None = None,
         per_minute: int = 6000,
         limits: Limits | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._embedder = embedder
         self._window = window
         self._executor = executor
         self._limits = limits or Limits()
         self._local = Account(LOCAL, b"", frozenset(models), per_minute) if accounts is None else None
-        self._accounts = Accounts([self._local] if self._local is not None else accounts or ())
-        self._failures = Failures()
+        self._accounts = Accounts([self._local] if self._local is not None else accounts or (), clock=clock)
+        self._failures = Failures(clock=clock)
         self._turns: dict[str, asyncio.Semaphore] = {}
         self.counts: Counter[str] = Counter()
 
