@@ -34,6 +34,7 @@ FEW = 10  # false matches or false non-matches
 BOOTSTRAP = "bootstrap by identity"
 WIDENED = "bootstrap by identity, widened to the exact interval of one trial for each person"
 DYADIC = "Clopper-Pearson, comparisons that share a person may depend on each other"
+_USABLE = 0.99  # of the replicates must have comparisons of both kinds
 _SPARE = 1.5  # of the tail, beyond the highest FMR: a replicate may need more than the sample did
 _UINT8 = 15  # its square is the last that fits
 
@@ -142,11 +143,15 @@ def bootstrap(
     run = _Run(data, highest, decimals)
     rows = []
     for number in range(replicates):
-        rows.append(run.replicate(draw(data.subjects, seed, number), targets, fixed))
+        row = run.replicate(draw(data.subjects, seed, number), targets, fixed)
+        if row:
+            rows.append(row)
         if progress:
             progress(number + 1, replicates)
-    table = np.array(rows)  # [replicates, 1 + 2 targets + fixed]: see _Run.replicate
-    summary = _Summary(data, (1 - confidence) / 2, confidence)
+    if len(rows) < _USABLE * replicates:
+        rows = []
+    table = np.array(rows).reshape(-1, 1 + 2 * len(targets) + len(fixed))  # see _Run.replicate
+    summary = _Summary(data, confidence, enough=bool(rows))
     points = []
     for i, (target, value) in enumerate(zip(targets, chosen, strict=True)):
         threshold = summary.interval(value, table[:, 1 + 2 * i])
@@ -190,11 +195,13 @@ class _Run:
         self.refused = np.searchsorted(self.genuine, values, "left")
 
     def replicate(self, weights: Floats, targets: list[float], thresholds: list[float]) -> list[float]:
-        """[EER, (threshold, FNMR) for each target, FNMR for each threshold]; nan where the tails end."""
+        """[EER, (threshold, FNMR) for each target, FNMR for each threshold]; nan where the tails end.
+
+        Empty if the people drawn have no comparisons of a kind.
+        """
         whole, trials = self.data.impostor_weight(weights), float(np.dot(weights, self.data.trials))
-        lost = [np.nan] * (1 + 2 * len(targets) + len(thresholds))
         if not whole or not trials:
-            return lost
+            return []
         reach = max([whole * f for f in targets], default=0.0)
         cumulated = self._cumulate(weights)
         while cumulated[-1] <= reach and self.length < self.data.impostor.scores.size:
@@ -254,12 +261,12 @@ class _Run:
 class _Summary:
     """Percentiles of replicates, and what is done where errors are few."""
 
-    def __init__(self, data: SubjectScores, tail: float, confidence: float) -> None:
-        self.data, self.tail, self.confidence = data, tail, confidence
+    def __init__(self, data: SubjectScores, confidence: float, *, enough: bool) -> None:
+        self.data, self.tail, self.confidence, self.enough = data, (1 - confidence) / 2, confidence, enough
         self.people = int((data.trials > 0).sum())
 
     def interval(self, value: float, column: Floats) -> Interval | None:
-        if np.isnan(column).any():
+        if not self.enough or np.isnan(column).any():
             return None
         low, high = np.quantile(column, [self.tail, 1 - self.tail])
         return Interval(value, float(low), float(high), BOOTSTRAP)
@@ -287,7 +294,7 @@ class _Summary:
         return Interval(found.value, min(low, found.low), max(high, found.high), WIDENED)
 
     def note(self, threshold: float) -> str:
-        parts = []
+        parts = [] if self.enough else [f"{self.data.subjects} people are too few to be drawn from: no interval"]
         errors = fmr_at(self.data.scores, threshold).errors
         if errors < FEW:
             parts.append(f"the threshold rests on {errors} false matches: its interval says too little")

@@ -144,6 +144,15 @@ def test_without_an_error_the_interval_is_not_empty():
     assert "rests on 0 false matches" in fixed.note
 
 
+def test_two_people_are_too_few():
+    """Drawing one of them twice leaves no impostors: no interval, and it is said."""
+    counter = m.SubjectCounter(2)
+    counter.add([0.9, 0.8, 0.1, 0.2], [0, 1, 0, 1], [0, 1, 1, 0])
+    found = m.bootstrap(counter.result(), fmr=(0.1,), replicates=20)
+    assert (found.eer, found.points[0].threshold, found.points[0].fnmr) == (None, None, None)
+    assert "2 people are too few" in found.points[0].note
+
+
 def test_progress_is_told():
     """After each replicate."""
     seen = []
