@@ -6,32 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from facegate_convert._pages._conversion_model import add_model
-from facegate_convert._pages._curves import Line, Series, compared, scatter, trade_off
+from facegate_convert._pages._conversion_scores import add_scores
 from facegate_convert._pages._page import Cell, Mark, Page, Status, Table
 from facegate_convert._pages._parts import (
     absent,
     add_warnings,
-    bins_table,
-    carried,
-    curve_table,
-    lines_at,
     listed,
     measured,
     sentence,
     short,
 )
 from facegate_convert._pages._text import (
-    asked,
     clean,
     count,
     errors,
     mapping,
     milliseconds,
     number,
-    numbers,
     percent,
     plural,
-    powers,
     rate,
     rows,
     score,
@@ -46,6 +39,7 @@ _STATUSES: dict[str, Status] = {
     "allowed": "warn",
     "not run": "none",
 }
+_WAYS = {"own": "Facegate's own lowering"}
 _KINDS = {"recognizer": "recogniser", "detector": "detector", "liveness": "liveness model"}
 
 
@@ -73,7 +67,7 @@ def conversion_page(report: Mapping[str, Any]) -> str:
         _detections(page, report)
     if role == "liveness" or not absent(report.get("liveness")):
         _liveness(page, report, precision)
-    _decisions(page, report, precision, role)
+    add_scores(page, report, ("ONNX", precision), role)
     _worst(page, report)
     add_model(page, report, precision)
     _about(page, report)
@@ -96,7 +90,8 @@ def _verdict(page: Page, report: Mapping[str, Any]) -> None:
     by_status: dict[str, list[Mapping[str, Any]]] = {}
     for gate in gates:
         by_status.setdefault(str(gate.get("status")), []).append(gate)
-    counted = ", ".join(f"{len(by_status[s])} {s}" for s in _STATUSES if s in by_status)
+    counts = [(len(by_status[s]), s) for s in _STATUSES if s in by_status]
+    counted = ", ".join(f"{plural(n, 'gate') if not at else n} {s}" for at, (n, s) in enumerate(counts))
     lines = []
     for status in ("failed", "allowed", "unsure", "not run"):
         for gate in by_status.get(status, ()):
@@ -154,13 +149,14 @@ def _gates(page: Page, report: Mapping[str, Any]) -> None:
     made = []
     for gate in gates:
         status = str(gate.get("status"))
-        below = "; ".join(clean(gate[k]) for k in ("evidence",) if gate.get(k))
-        why = sentence(gate.get("why"))
+        below = " ".join(
+            sentence(text) for text in (f"on {gate['evidence']}" if gate.get("evidence") else "", gate.get("why"))
+        )
         made.append(
             [
                 Mark(_STATUSES.get(status, "none"), status),
-                Cell(clean(gate.get("title") or gate.get("name")), why),
-                Cell(clean(gate.get("measured") or "\N{EM DASH}"), f"on {below}" if below else ""),
+                clean(gate.get("title") or gate.get("name")),
+                Cell(clean(gate.get("measured") or "\N{EM DASH}"), below.strip()),
                 clean(gate.get("limit") or "\N{EM DASH}"),
             ]
         )
@@ -168,143 +164,6 @@ def _gates(page: Page, report: Mapping[str, Any]) -> None:
     allowed = listed(report.get("allowances"))
     if allowed:
         page.note("warn", f"Failures that were allowed, and are recorded in the bundle: {', '.join(allowed)}.")
-
-
-def _decisions(page: Page, report: Mapping[str, Any], precision: str, role: str) -> None:
-    scores = mapping(report.get("scores"))
-    names = ("ONNX", precision)
-    about = "Similarities of the same pairs by both models." if role == "recognizer" else "Scores by both models."
-    page.section("Scores of both models", about)
-    why = absent(report.get("scores"))
-    points = mapping(report.get("operating_points"))
-    if why:
-        page.missing("Score distributions.", why)
-    else:
-        axis = clean(scores.get("what") or "similarity")
-        labels = mapping(scores.get("labels"))
-        both = [
-            [
-                Series(
-                    clean(labels.get(kind) or kind),
-                    numbers(mapping(scores.get(of)).get("edges")),
-                    numbers(mapping(scores.get(of)).get(kind)),
-                )
-                for kind in ("genuine", "impostor")
-            ]
-            for of in ("source", "model")
-        ]
-        plot = compared(
-            both[0],
-            both[1],
-            names,
-            lines_at(points.get("model")),
-            title="Score distributions",
-            axis=axis[:1].upper() + axis[1:],
-        )
-        if plot:
-            page.plot(
-                plot,
-                f"Filled: ONNX. Lines: {precision}. {sentence(scores.get('evidence'))}",
-                bins_table([(f"{s.name}, {name}", s) for kind, name in zip(both, names, strict=True) for s in kind]),
-            )
-        else:
-            page.missing("Score distributions.", "There is no score in them.")
-    if role != "recognizer" and absent(report.get("curves")):
-        return
-    _curves(page, report, names)
-    _pairs(page, report, names, points)
-
-
-def _curves(page: Page, report: Mapping[str, Any], names: tuple[str, str]) -> None:
-    curves = mapping(report.get("curves"))
-    points = mapping(report.get("operating_points"))
-    why = absent(report.get("curves"))
-    if why:
-        page.missing("Error trade-off (DET).", why)
-    else:
-        lines = [Line.of(name, mapping(curves.get(of))) for name, of in zip(names, ("source", "model"), strict=True)]
-        trials = max(
-            (number(mapping(p.get("fmr_measured")).get("trials")) or 0 for p in rows(points.get("model"))), default=0
-        )
-        plot = trade_off(lines, title="Error trade-off (DET)", trials=trials or None)
-        table = curve_table(mapping(curves.get("model")), (("fmr", "FMR"), ("fnmr", "FNMR")))
-        if plot:
-            page.plot(plot, f"Bands: 95 % intervals of FNMR. The table is that of {names[1]}.", table)
-        else:
-            page.missing(
-                "Error trade-off (DET).", "The data carries no curve: one of the error rates is zero throughout."
-            )
-    why = absent(report.get("operating_points"))
-    if why:
-        page.missing("Operating points.", why)
-        return
-    source = {number(p.get("fmr")): p for p in rows(points.get("source"))}
-    made = []
-    for point in rows(points.get("model")):
-        before = mapping(source.get(number(point.get("fmr"))))
-        made.append(
-            [
-                asked(point.get("fmr")),
-                score(before.get("threshold")),
-                score(point.get("threshold")),
-                measured(before.get("fnmr")),
-                measured(point.get("fnmr")),
-                carried(point),
-            ]
-        )
-    head = (
-        "FMR",
-        "Threshold, ONNX",
-        f"Threshold, {names[1]}",
-        "FNMR, ONNX",
-        f"FNMR, {names[1]}",
-        "Carried by the data",
-    )
-    page.table(Table.of(head, made, "lrrrrl", "Operating points, with the threshold found anew for each model"))
-
-
-def _pairs(page: Page, report: Mapping[str, Any], names: tuple[str, str], points: Mapping[str, Any]) -> None:
-    why = absent(report.get("pairs"))
-    if why:
-        page.missing("Pair by pair.", why)
-        return
-    three = 3  # two scores, and whether the pair is genuine
-    pairs = [(p[0], p[1], bool(p[2])) for p in report["pairs"] if isinstance(p, list | tuple) and len(p) == three]
-    shared = [
-        (number(s.get("threshold")), number(m.get("threshold")), m.get("fmr"))
-        for s in rows(points.get("source"))
-        for m in rows(points.get("model"))
-        if s.get("fmr") == m.get("fmr") and m.get("carried") is not False
-    ]
-    at = min((s for s in shared if s[0] is not None and s[1] is not None), key=lambda s: s[2] or 1, default=None)
-    limits = (at[0], at[1]) if at and at[0] is not None and at[1] is not None else None
-    plot = scatter(pairs, limits, title="The same pairs by both models", names=names)
-    if not plot:
-        page.missing("Pair by pair.", "No pair has two scores.")
-        return
-    text = "Each point is a pair; on the line both models agree."
-    table = None
-    if at and limits:
-        table = _flips(pairs, limits)
-        text += (
-            f" Dashed: both thresholds at FMR {powers(at[2])}; pairs above one and below the other are decided"
-            " differently."
-        )
-    page.plot(plot, text, table)
-
-
-def _flips(pairs: list[tuple[Any, Any, bool]], limits: tuple[float, float]) -> Table:
-    made = []
-    for name, genuine in (("the same person", True), ("two people", False)):
-        chosen = [
-            (a >= limits[0], b >= limits[1])
-            for a, b, g in pairs
-            if g is genuine and number(a) is not None and number(b) is not None
-        ]
-        counts = [chosen.count(kind) for kind in ((True, True), (True, False), (False, True), (False, False))]
-        if chosen:
-            made.append([name, *(count(c) for c in counts)])
-    return Table.of(("Pairs shown of", "Match in both", "Only ONNX", "Only converted", "In neither"), made)
 
 
 def _detections(page: Page, report: Mapping[str, Any]) -> None:
@@ -318,7 +177,7 @@ def _detections(page: Page, report: Mapping[str, Any]) -> None:
         return
     recall, precision = mapping(found.get("recall")), mapping(found.get("precision"))
     overlap, marks = mapping(found.get("iou")), mapping(found.get("landmarks"))
-    unit = clean(marks.get("unit") or "")
+    unit = clean(marks.get("unit") or "distance between the eyes")
     page.facts(
         [
             ("Photographs", count(found.get("photographs"))),
@@ -422,12 +281,12 @@ def _about(page: Page, report: Mapping[str, Any]) -> None:
                 f"{clean(report.get('precision') or '?')} (asked for: {clean(report.get('asked') or 'the same')})",
             ),
             ("Target", _target(report) or "generic"),
-            ("Converted by", clean(report.get("via") or "own lowering")),
+            ("Converted by", _WAYS.get(clean(report.get("via") or "own"), clean(report.get("via")))),
             ("Input", clean(report.get("input") or "unknown")),
             ("Calibration", calibration),
             ("Figures measured on", clean(report.get("inputs") or "nothing")),
-            ("Build machine", clean(machine or "not said")),
-            *([("Time taken", f"{significant(report.get('seconds'), 3)} s")] if number(report.get("seconds")) else []),
+            *([("Build machine", clean(machine))] if machine else []),
+            *_duration(report.get("seconds")),
         ]
     )
     assumed = listed(report.get("assumptions"))
@@ -435,3 +294,13 @@ def _about(page: Page, report: Mapping[str, Any]) -> None:
         page.table(Table.of(("Assumed, because the graph does not say",), [[a] for a in assumed]))
     else:
         page.text("Nothing was assumed about the model's input and outputs.")
+
+
+def _duration(seconds: Any) -> list[tuple[str, str]]:
+    """How long the conversion took, and what took most of it."""
+    if not isinstance(seconds, Mapping):
+        return [("Time taken", f"{significant(seconds)} s")] if number(seconds) else []
+    steps = [(clean(name), t) for name, given in seconds.items() if (t := number(given)) and name != "all"]
+    whole = number(seconds.get("all")) or sum(t for _, t in steps)
+    longest = ", ".join(f"{name} {significant(t, 2)} s" for name, t in sorted(steps, key=lambda s: -s[1])[:4])
+    return [("Time taken", f"{significant(whole)} s: {longest}" if longest else f"{significant(whole)} s")]

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from facegate_convert._pages._models import layer_errors, operator_times, stages
 from facegate_convert._pages._page import Cell, Mark, Table
-from facegate_convert._pages._parts import absent, sentence
+from facegate_convert._pages._parts import (
+    absent,
+    sentence,
+)
 from facegate_convert._pages._text import (
     UNKNOWN,
     clean,
@@ -81,34 +84,43 @@ def _layers(page: Page, report: Mapping[str, Any], precision: str) -> None:
         (
             clean(la.get("name") or f"layer {at}"),
             number(la.get("error")) or 0.0,
-            str(la.get("precision")) not in _FLOATS,
+            not _is_float(la),
         )
         for at, la in enumerate(layers, 1)
     ]
     ordered = sorted(enumerate(layers, 1), key=lambda one: -(number(one[1].get("error")) or 0))
+    weighed = any(number(la.get("sensitivity")) is not None for la in layers)
     table = Table.of(
-        ("Layer", "Name", "Operator", "Precision", "Weights", "Error"),
+        ("Layer", "Name", "Operator", "Precision", "Error", *(["Sensitivity"] if weighed else [])),
         [
             [
                 str(at),
                 clean(la.get("name") or ""),
                 clean(la.get("operator") or ""),
-                clean(la.get("precision") or ""),
-                size(la.get("bytes")),
-                significant(la.get("error"), 2),
+                "float" if _is_float(la) else clean(la.get("precision") or precision),
+                small(la.get("error")),
+                *([significant(la.get("sensitivity"), 2)] if weighed else []),
             ]
             for at, la in ordered
         ],
-        "rclrrr",
-        "The largest error first",
+        "rclrr" + "r" * weighed,
+        "The largest error first"
+        + (", with the share of the whole error that goes away if the layer alone stays float" if weighed else ""),
     )
     plot = layer_errors(given, title="Error by layer")
     if plot:
         page.plot(
-            plot, "What a layer's quantised output differs from its float one, relative to the output's range.", table
+            plot,
+            "How far a layer's result is from that of the float32 model, with all errors up to there: root of the mean"
+            " squared difference over that of the values.",
+            table,
         )
     else:
         page.missing("Error by layer.", "No layer adds any.")
+
+
+def _is_float(layer: Mapping[str, Any]) -> bool:
+    return layer.get("float32") is True or str(layer.get("precision")) in _FLOATS
 
 
 def _graph(page: Page, report: Mapping[str, Any]) -> None:
@@ -140,21 +152,30 @@ def _nodes(side: Mapping[str, Any]) -> float:
 
 
 def _stages(side: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, int]]]]:
-    """Neighbours of one shape, put together."""
+    """Neighbours of one shape, put together; padding belongs to what follows it."""
     made: list[tuple[str, dict[str, int]]] = []
+    waiting: dict[str, int] = {}
     flow = side.get("flow")
     for entry in flow if isinstance(flow, list) else []:
         if not isinstance(entry, list | tuple) or len(entry) < 3:  # noqa: PLR2004 - operator, count, shape
             continue
-        operator, how_many, shape = (
-            clean(entry[0]),
-            int(number(entry[1]) or 1),
-            clean(entry[2]).replace("x", " \N{MULTIPLICATION SIGN} "),
-        )
+        operator, how_many = clean(entry[0]), int(number(entry[1]) or 1)
+        if operator.lower() == "pad":
+            waiting[operator] = waiting.get(operator, 0) + how_many
+            continue
+        shape = _shape(entry[2])
         if not made or made[-1][0] != shape:
             made.append((shape, {}))
-        made[-1][1][operator] = made[-1][1].get(operator, 0) + how_many
+        for name, n in [*waiting.items(), (operator, how_many)]:
+            made[-1][1][name] = made[-1][1].get(name, 0) + n
+        waiting = {}
     return [(shape, list(operators.items())) for shape, operators in made]
+
+
+def _shape(text: Any) -> str:
+    """A shape without its batch: "1x56x56x64" as 56 by 56 by 64."""
+    sides = clean(text).split("x")
+    return " \N{MULTIPLICATION SIGN} ".join(sides[1:] if len(sides) > 1 and sides[0] in {"1", "?"} else sides)
 
 
 def _counts(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
@@ -173,7 +194,7 @@ def _counts(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
 
 
 def _speed(page: Page, report: Mapping[str, Any], precision: str) -> None:
-    page.section("Time", "Medians on the build machine, which is not the device.")
+    page.section("Time", "Measured on the build machine, which is not the device.")
     latency = mapping(report.get("latency"))
     if latency and not absent(latency):
         made = []
@@ -206,6 +227,6 @@ def _speed(page: Page, report: Mapping[str, Any], precision: str) -> None:
     )
     plot = operator_times(given, ("float32", precision), title="Time by kind of operator")
     if plot:
-        page.plot(plot, "", table)
+        page.plot(plot, "As XNNPACK names them; those in capitals are left to the slow reference kernels.", table)
     else:
         page.table(table)

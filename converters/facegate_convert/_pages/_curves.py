@@ -233,7 +233,11 @@ def trade_off(
             places = [_deviate(v, x_reach) for v in line.x]
             if line.low and len(drawn) <= _MOST_BANDS:
                 band = [[_deviate(v, y_reach) for v in edge] for edge in (line.low, line.high)]
-                axes.fill_between(places, *band, color=SERIES[at], alpha=0.16, linewidth=0)
+                if not at:
+                    axes.fill_between(places, *band, color=SERIES[at], alpha=0.16, linewidth=0)
+                # Areas over each other have the color of none.
+                for end in band if at else ():
+                    axes.plot(places, end, color=SERIES[at], linestyle=DASHES[at], linewidth=0.7)
             axes.plot(
                 places,
                 [_deviate(v, y_reach) for v in line.y],
@@ -358,17 +362,21 @@ def scatter(
     *,
     title: str,
     names: tuple[str, str],
+    kinds: tuple[str, str] = ("genuine", "impostor"),
+    axis: str = "Similarity",
 ) -> Plot | None:
-    """The similarities of the same pairs by two models, one against the other.
+    """The scores of the same samples by two models, one against the other.
 
     Args:
-        pairs: similarity by the first model, by the second, and whether the pair is genuine.
-        thresholds: of the two models at one FMR: pairs in the quadrants where they disagree are decided differently.
+        pairs: score by the first model, by the second, and whether the sample is of the first kind.
+        thresholds: of the two models: samples in the quadrants where they disagree are decided differently.
         title: of the plot.
         names: of the two models.
+        kinds: of samples.
+        axis: what the scores are.
 
     Returns:
-        The plot, or None if there is no pair.
+        The plot, or None if there is no sample.
     """
     kept = [(a, b, bool(g)) for a, b, g in pairs if number(a) is not None and number(b) is not None]
     if not kept:
@@ -378,7 +386,7 @@ def scatter(
     margin = 0.03 * (high - low) or 0.01
     with drawing(4.6, 5.2) as (figure, axes):
         axes.plot([low - margin, high + margin], [low - margin, high + margin], color=MUTED, linewidth=0.7)
-        for at, (name, genuine) in enumerate((("genuine", True), ("impostor", False))):
+        for at, (name, genuine) in enumerate(zip(kinds, (True, False), strict=True)):
             chosen = [(a, b) for a, b, g in kept if g is genuine]
             axes.scatter(
                 [a for a, _ in chosen],
@@ -389,7 +397,7 @@ def scatter(
                 edgecolors=None if not genuine else SERIES[at],
                 linewidths=0.7,
                 alpha=0.75,
-                label=f"{name} ({count(len(chosen))})",
+                label=f"{label(name, 40)} ({count(len(chosen))})",
             )
         if thresholds:
             axes.axvline(thresholds[0], color=INK, linewidth=0.9, linestyle=(0, (4, 2)))
@@ -397,12 +405,12 @@ def scatter(
         axes.set_xlim(low - margin, high + margin)
         axes.set_ylim(low - margin, high + margin)
         axes.set_aspect("equal")
-        axes.set_xlabel(f"Similarity, {label(names[0])}")
-        axes.set_ylabel(f"Similarity, {label(names[1])}")
+        axes.set_xlabel(f"{label(axis, 40)}, {label(names[0])}")
+        axes.set_ylabel(f"{label(axis, 40)}, {label(names[1])}")
         figure.legend(loc="outside upper left", ncols=2, borderaxespad=0, handlelength=1)
         furthest = max(abs(a - b) for a, b, _ in kept)
         return finish(
             figure,
             title,
-            f"{count(len(kept))} pairs; the largest difference of the two similarities is {significant(furthest, 2)}.",
+            f"{count(len(kept))} samples; the largest difference of two scores is {significant(furthest, 2)}.",
         )

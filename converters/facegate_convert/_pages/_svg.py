@@ -152,7 +152,7 @@ def finish(figure: Figure, title: str, description: str) -> Plot:
     from matplotlib.text import Text  # noqa: PLC0415
 
     for text in figure.findobj(Text, include_self=False):
-        text.set_text(clean(text.get_text(), _LONGEST))  # type: ignore[attr-defined]
+        text.set_text(clean(text.get_text(), _LONGEST))
     written = io.StringIO()
     # Drawn once: `savefig` draws a second time, for other formats' sake.
     FigureCanvasSVG(figure).print_svg(  # type: ignore[no-untyped-call]

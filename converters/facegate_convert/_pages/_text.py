@@ -110,7 +110,7 @@ def score(value: object) -> str:
 def small(value: object) -> str:
     """A number that may be small, with two digits: "0.031", "3.1 x 10^-6"."""
     found = number(value)
-    return powers(found) if found is not None and abs(found) < 0.001 else significant(found, 2)  # noqa: PLR2004
+    return powers(found) if found is not None and abs(found) < 0.0005 else significant(found, 2)  # noqa: PLR2004
 
 
 def percent(value: object, low: object = None, high: object = None) -> str:
@@ -212,8 +212,10 @@ def size(value: object) -> str:
 
 
 def milliseconds(value: object) -> str:
-    """A time: "1.23 ms"."""
+    """A time: "1.23 ms", "4.5 µs"."""
     found = number(value)
+    if found is not None and 0 < abs(found) < 0.1:  # noqa: PLR2004 - zeros would have to be counted
+        return f"{significant(1000 * found, 2)}{_SPACE}µs"
     return UNKNOWN if found is None else f"{significant(found, 3)}{_SPACE}ms"
 
 

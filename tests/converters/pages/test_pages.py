@@ -125,7 +125,7 @@ def test_a_conversion_shows_every_section(converted):
     """All of a full report is on its page, each plot with its figures, and nothing is called missing."""
     said = words(converted)
     for text in (
-        "net.onnx as int8", "recogniser, family arcface, for Raspberry Pi 5", "Converted: 1 passed, 1 not run",
+        "net.onnx as int8", "recogniser, family arcface, for Raspberry Pi 5", "Converted: 1 gate passed, 1 not run",
         "0.50 times float32's 4.60 ms", "embedding drift, median cosine 0.9952", "No emulator is installed here.",
         "Float16 is twice the size.", "130 nodes became 149 operators; XNNPACK takes them in 1 piece.",
         "3f9a1c0b2d4e", "color order RGB (--color)", "144 inputs from 190 photographs (1 unreadable, 3 without a face)",
@@ -139,13 +139,13 @@ def test_a_conversion_shows_every_section(converted):
 @pytest.mark.parametrize(
     ("gates", "refused", "expected"),
     [
-        ([("passed",)], None, "✓ Converted: 1 passed"),
+        ([("passed",)], None, "✓ Converted: 1 gate passed"),
         (
             [("passed",), ("allowed",), ("unsure",)],
             None,
-            "! Converted, with reservations: 1 passed, 1 unsure, 1 allowed",
+            "! Converted, with reservations: 1 gate passed, 1 unsure, 1 allowed",
         ),
-        ([("passed",), ("failed",)], None, "✖ Not every gate was passed: 1 passed, 1 failed"),
+        ([("passed",), ("failed",)], None, "✖ Not every gate was passed: 1 gate passed, 1 failed"),
         ([("failed",)], "speed: 2.4x", "✖ Refused: speed: 2.4x"),
         ([("not run",)], None, "- No gate could be run"),
         ([], None, "- No gate was run"),
