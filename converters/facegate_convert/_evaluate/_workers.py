@@ -6,6 +6,7 @@ inherited, the caller's main module is not run again, and an image that brings a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -56,10 +57,10 @@ class _Process:
         except (EOFError, BrokenPipeError):
             kind = b""
         except BaseException:
-            self.kill()
+            self.close()
             raise
         if kind != READY:
-            self.kill()
+            self.close()
             raise errors.WorkerError(
                 "a process that makes templates ended before it began",
                 hint="`facegate doctor` checks the engine; FACEGATE_TRACEBACK=1 shows what the process says",
@@ -91,9 +92,16 @@ class _Process:
         return kind, data
 
     def kill(self) -> None:
-        """End the process, whatever it does."""
+        """End the process, whatever it does. Any thread may."""
         self._process.kill()
-        self._process.communicate()
+
+    def close(self) -> None:
+        """End the process and let go of the pipes to it. Only for the thread that speaks through them."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._in, self._out):
+            with contextlib.suppress(OSError):  # what could not be flushed is of no use any more
+                pipe.close()
 
 
 def _error(told: Mapping[str, str]) -> edge_errors.FacegateError:
@@ -164,7 +172,7 @@ class _Crew:
     def _end(self, process: _Process) -> None:
         with self._lock:
             self._processes.discard(process)
-        process.kill()
+        process.close()
 
     def stop(self) -> None:
         """End all processes now."""

@@ -122,7 +122,7 @@ def test_a_process_that_dies_costs_one_photograph(source, dataset, monkeypatch, 
 
     def dies(self, digest, path):
         if digest == victim:
-            self._process.kill()
+            self.kill()
         return make(self, digest, path)
 
     monkeypatch.setattr(_workers._Process, "make", dies)
