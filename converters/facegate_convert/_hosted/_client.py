@@ -66,7 +66,7 @@ class FeatureClient:
         retries: requests that had to be repeated.
 
     Raises:
-        EndpointSetupError: one of these cannot be used, or urllib3 is not installed.
+        EndpointSetupError: one of these cannot be used.
     """
 
     def __init__(
@@ -87,12 +87,8 @@ class FeatureClient:
         if token is not None:
             check_token(token)
         context = client_context(ca) if parts.scheme == "https" else None
-        try:
-            from facegate_convert._hosted._http import Connection  # noqa: PLC0415 - urllib3 is loaded where it is used
-        except ModuleNotFoundError as error:
-            raise EndpointSetupError(
-                "an endpoint needs urllib3, which is not installed", hint="run: pip install 'facegate[convert]'"
-            ) from error
+        from facegate_convert._hosted._http import Connection  # noqa: PLC0415 - urllib3 is loaded where it is used
+
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         self._connection = Connection(host, port, context, connect_timeout=connect_timeout, timeout=timeout)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

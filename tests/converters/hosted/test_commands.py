@@ -219,3 +219,41 @@ def test_wrong_requests_are_told(tmp_path, capsys, monkeypatch, arguments, code,
     assert (found, told["error"]["type"]) == (code, kind)
     assert told["error"]["hint"]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing", "extra"),
+    [
+        (["serve", "--model", MODEL], "uvicorn", "facegate[serve]"),
+        (
+            [
+                "features",
+                "in",
+                "-o",
+                "out",
+                "--model-name",
+                "x",
+                "--cropped",
+                "--lawful-basis",
+                "b",
+                "--endpoint",
+                "https://x/",
+            ],
+            "urllib3",
+            "facegate[convert]",
+        ),
+    ],
+)
+def test_what_is_missing_is_told(arguments, missing, extra):
+    """Without its packages a command ends with 5 and says what to install: a device has no server."""
+    code = f"""
+import sys
+sys.modules[{missing!r}] = None
+from facegate.cli import main
+sys.exit(main(["evaluate", *{arguments!r}, "--json"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd="/")  # noqa: S603
+    told = json.loads(done.stdout)["error"]
+    assert (done.returncode, told["type"]) == (5, "CommandUnavailableError")
+    assert missing in told["message"]
+    assert extra in told["hint"]
