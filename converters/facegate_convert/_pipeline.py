@@ -1,9 +1,11 @@
-"""Templates of photographs through the pipeline that the bundle will run: what operating points are measured with."""
+"""Templates of photographs through the pipeline that the bundle will run: what operating points are measured with.
+
+One process, one photograph after the other; `_evaluate` makes those of many photographs on all cores, and keeps them.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facegate_convert._bundles import draft
@@ -14,20 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facegate_convert._bundles import Model
-    from facegate_edge._manifest import Manifest
     from facegate_edge._values import Frame, Template
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Source:
-    """Models that are in no bundle yet, as a pipeline takes them."""
-
-    manifest: Manifest
-    models: dict[str, bytes]
-
-    def model_bytes(self, role: str) -> bytes:
-        """The bytes of a role's model."""
-        return self.models[role]
 
 
 @contextlib.contextmanager
@@ -44,19 +33,17 @@ def embedder(
     Raises:
         ModelError: the models do not fit together.
     """
-    from facegate_edge import Pipeline, load_image  # noqa: PLC0415 - the engine is loaded where it is used
+    from facegate_convert._evaluate._makers import Models, choose  # noqa: PLC0415 - the engine is loaded where it is used
+    from facegate_edge import Pipeline, load_image  # noqa: PLC0415
 
-    source = _Source(draft(models), {m.info.role: m.data for m in models})
+    source = Models(draft(models), {m.info.role: m.data for m in models})
     with Pipeline(source, threads=threads) as pipeline:
 
         def embed(path: Path) -> Template | None:
             try:
                 frame = (load or load_image)(path)
-                faces = pipeline.detect(frame)
-                if not faces:
-                    return None
-                largest = max(faces, key=lambda f: float((f.box[2] - f.box[0]) * (f.box[3] - f.box[1])))
-                return pipeline.embed(frame, largest)
+                face = choose(pipeline.detect(frame), frame, "largest")
+                return None if face is None else pipeline.embed(frame, face)
             except (FrameError, KernelError):  # no image, or a face that cannot be aligned: a failure to enrol
                 return None
 

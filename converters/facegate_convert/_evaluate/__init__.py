@@ -9,7 +9,7 @@ from facegate_convert._evaluate._attributes import Attribute, read_attributes
 from facegate_convert._evaluate._calibrate import calibrate, points_from
 from facegate_convert._evaluate._checks import Requirement, parse_requirement
 from facegate_convert._evaluate._compare import compare
-from facegate_convert._evaluate._dataset import Dataset, read_dataset
+from facegate_convert._evaluate._dataset import Dataset, read_dataset, read_identities, read_pairs_file
 from facegate_convert._evaluate._evaluation import (
     MANIFEST,
     RESULT,
@@ -61,6 +61,8 @@ __all__ = [
     "points_from",
     "read_attributes",
     "read_dataset",
+    "read_identities",
+    "read_pairs_file",
     "read_presentations",
     "save_evaluation",
     "validate",

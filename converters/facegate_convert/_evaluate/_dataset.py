@@ -115,10 +115,21 @@ def read_dataset(
     Raises:
         DatasetError: it cannot be read, contradicts itself, or compares nothing.
     """
-    if path.is_dir():
-        if images is not None:
-            raise DatasetError(f"{path} is a folder of photographs itself", hint="--images goes with a pairs file")
-        return read_identities(path, progress=progress)
+    if not path.is_dir():
+        return read_pairs_file(path, images, infer=infer, progress=progress)
+    if images is not None:
+        raise DatasetError(f"{path} is a folder of photographs itself", hint="--images goes with a pairs file")
+    return read_identities(path, progress=progress)
+
+
+def read_pairs_file(
+    path: Path, images: Path | None = None, *, infer: bool = False, progress: Progress | None = None
+) -> Dataset:
+    """Read LFW's pairs.txt or a CSV file of pairs; see `read_dataset`.
+
+    Raises:
+        DatasetError: it cannot be read, contradicts itself, or compares nothing.
+    """
     lines = _lines(path)
     folder = images if images is not None else path.parent
     if _is_lfw(lines):
@@ -136,9 +147,10 @@ def read_identities(folder: Path, *, progress: Progress | None = None) -> Datase
         DatasetError: there are fewer than two identities, or a folder cannot be read.
     """
     try:
-        people = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+        inside = sorted(folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
         raise DatasetError(f"{folder} cannot be read: {error.strerror}", hint="name a folder of folders") from error
+    people = [path for path in inside if path.is_dir() and not path.name.startswith(".")]
     groups = [(person.name, list_images(person)) for person in people]
     empty = sum(not files for _, files in groups)
     files = [(name, path) for name, paths in groups for path in paths]
@@ -152,7 +164,7 @@ def read_identities(folder: Path, *, progress: Progress | None = None) -> Datase
             kept.setdefault(digest, (name, path.relative_to(folder).as_posix()))
     contradictory = sum(len(owners[digest]) > 1 for digest in digests)
     doubles = len(files) - contradictory - len(kept)
-    loose = sum(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir() if p.is_file())
+    loose = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in inside if path.is_file())
     notes = _notes(
         (doubles, "photograph(s) are there more than once in an identity and count once"),
         (contradictory, "file(s) are filed under more than one person and are left out"),

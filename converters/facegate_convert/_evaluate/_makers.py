@@ -102,3 +102,18 @@ class HostedMaker:
         if feature is None:
             return "no_feature", b"", NOTHING, math.nan
         return "ok", np.ascontiguousarray(feature, "<f4").tobytes(), NOTHING, math.nan
+
+
+def choose(faces: tuple[Face, ...], frame: Frame, policy: str) -> Face | None:
+    """The face that a photograph is of, by "largest", "central" or "refuse"; None if there is none, or that is refused."""
+    if not faces or (policy == "refuse" and len(faces) > 1):
+        return None
+    if policy == "central":
+        width, height = frame.size
+
+        def away(face: Face) -> float:
+            x1, y1, x2, y2 = face.box.tolist()
+            return float(((x1 + x2 - width) / width) ** 2 + ((y1 + y2 - height) / height) ** 2)
+
+        return min(faces, key=away)
+    return max(faces, key=lambda f: float((f.box[2] - f.box[0]) * (f.box[3] - f.box[1])))

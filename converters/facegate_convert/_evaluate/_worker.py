@@ -13,12 +13,9 @@ import signal
 import sys
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from facegate_convert._evaluate._frames import ERROR, LENGTH, READY, RESULT, read_frame
-
-if TYPE_CHECKING:
-    from facegate_edge._values import Face, Frame
 
 
 def main() -> int:
@@ -75,6 +72,7 @@ def _make(maker: Any, digest: bytes, path: Path) -> bytes:
 
     from facegate_convert._evaluate._cache import OK, STATUSES, record_type  # noqa: PLC0415
     from facegate_convert._evaluate._look import look  # noqa: PLC0415
+    from facegate_convert._evaluate._makers import choose  # noqa: PLC0415
     from facegate_convert.errors import DatasetChangedError  # noqa: PLC0415
     from facegate_edge import load_image  # noqa: PLC0415
     from facegate_edge.errors import FrameError, KernelError, ModelError  # noqa: PLC0415
@@ -112,21 +110,6 @@ def _make(maker: Any, digest: bytes, path: Path) -> bytes:
     if row["status"] != OK:
         values = b""
     return row.tobytes() + values
-
-
-def choose(faces: tuple[Face, ...], frame: Frame, policy: str) -> Face | None:
-    """The face that a photograph is of, by one of `FACES`; None if it shows none, or several and that is refused."""
-    if not faces or (policy == "refuse" and len(faces) > 1):
-        return None
-    if policy == "central":
-        width, height = frame.size
-
-        def away(face: Face) -> float:
-            x1, y1, x2, y2 = face.box.tolist()
-            return float(((x1 + x2 - width) / width) ** 2 + ((y1 + y2 - height) / height) ** 2)
-
-        return min(faces, key=away)
-    return max(faces, key=lambda f: float((f.box[2] - f.box[0]) * (f.box[3] - f.box[1])))
 
 
 if __name__ == "__main__":
