@@ -33,10 +33,10 @@ _COLORS = {
     "shade": ("#010105", "#eef1f4"),
     "series-1": ("#010111", "#0060a8"),
     "series-2": ("#010112", "#c84e00"),
-    "series-3": ("#010113", "#00785a"),
-    "series-4": ("#010114", "#a3286f"),
-    "series-5": ("#010115", "#7a6200"),
-    "series-6": ("#010116", "#4b5563"),
+    "series-3": ("#010113", "#9911ff"),
+    "series-4": ("#010114", "#888888"),
+    "series-5": ("#010115", "#884433"),
+    "series-6": ("#010116", "#553355"),
 }
 INK, MUTED, GRID, PAPER, SHADE = (_COLORS[n][0] for n in ("ink", "muted", "grid", "paper", "shade"))
 SERIES = tuple(_COLORS[f"series-{n}"][0] for n in range(1, 7))
