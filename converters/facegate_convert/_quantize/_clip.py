@@ -22,7 +22,7 @@ MAX_INPUTS = 48
 _SAMPLES = 8192  # values looked at of one tensor for one input
 _OUTSIDE = 1e-5  # the share of values that "percentile" clips at either end
 _LEVELS = 255
-_SHRUNK = tuple(1 - 0.02 * step for step in range(36))  # shares of the range that are tried, down to 0.3
+_SHRUNK = tuple(0.95**step for step in range(24))  # shares of an end that are tried, down to 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -103,6 +103,19 @@ def _percentile(counts: Vector, low: float, high: float) -> tuple[float, float]:
     return low + first * width, low + (last + 1) * width
 
 
+def _each_end(loss: Callable[[float, float], float], low: float, high: float) -> tuple[float, float]:
+    """The range of the least loss: the end that reaches farther is drawn in first, then the other."""
+    far, near = (high, low) if high >= -low else (low, high)
+
+    def ends(a: float, b: float) -> tuple[float, float]:
+        return (b, a) if high >= -low else (a, b)
+
+    far = min((far * share for share in _SHRUNK), key=lambda end: loss(*ends(end, near)))
+    if near:
+        near = min((near * share for share in _SHRUNK), key=lambda end: loss(*ends(far, end)))
+    return ends(far, near)
+
+
 def _least_error(counts: Vector, low: float, high: float) -> tuple[float, float]:
     """The range whose rounding and clipping together have the smallest squared error."""
     import numpy as np  # noqa: PLC0415
@@ -111,14 +124,12 @@ def _least_error(counts: Vector, low: float, high: float) -> tuple[float, float]
         return low, high
     values = _centers(low, high)
 
-    def error(share: float) -> float:
-        a, b = low * share, high * share
+    def error(a: float, b: float) -> float:
         outside = np.where(values > b, values - b, np.where(values < a, a - values, 0.0))
         inside = outside == 0
         return float((counts * outside**2).sum() + counts[inside].sum() * ((b - a) / _LEVELS) ** 2 / 12)
 
-    best = min(_SHRUNK, key=error)
-    return low * best, high * best
+    return _each_end(error, low, high)
 
 
 def _least_divergence(counts: Vector, low: float, high: float) -> tuple[float, float]:
@@ -134,8 +145,7 @@ def _least_divergence(counts: Vector, low: float, high: float) -> tuple[float, f
     counts = counts.copy()
     counts[zero] = np.delete(counts[max(0, zero - 1) : zero + 2], min(zero, 1)).mean()
 
-    def divergence(share: float) -> float:
-        a, b = low * share, high * share
+    def divergence(a: float, b: float) -> float:
         clipped = counts.copy()
         inside = (values >= a) & (values <= b)
         if not inside.any():
@@ -153,5 +163,4 @@ def _least_divergence(counts: Vector, low: float, high: float) -> tuple[float, f
         used = p > 0
         return float((p[used] * np.log(p[used] / q[used])).sum())
 
-    best = min(_SHRUNK, key=divergence)
-    return low * best, high * best
+    return _each_end(divergence, low, high)

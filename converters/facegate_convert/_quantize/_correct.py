@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     Inputs = Sequence[npt.NDArray[np.float32]]
     Vector = npt.NDArray[np.float64]
 
-MAX_INPUTS = 16  # means settle quickly: with 32 the errors were the same to 1 %
+MAX_INPUTS = 12  # means settle quickly
+_WAVES = 16  # one layer at a time instead of three cost three times as much and gained nothing that could be measured
 # Multiplications that correcting may cost: some seconds. Beyond it layers are corrected several at a time.
 _BUDGET = 250e9
 _LARGEST = 2**31 - 1
@@ -157,4 +158,5 @@ def _together(layers: Sequence[Layer], root: object, exact: object, inputs: int)
         for axis in range(output.ShapeLength()):
             places *= output.Shape(axis)
         work += layer.weight.size / len(layer.scales) * places
-    return max(1, round(work * inputs * len(layers) / _BUDGET))
+    waves = min(_WAVES, max(1, int(_BUDGET / (work * inputs or 1))))
+    return -(-len(layers) // waves)

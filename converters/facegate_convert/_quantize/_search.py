@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _ORDER: tuple[Precision, ...] = ("float16", "mixed", "int8", "float32")
 _HELD_FROM = 12  # with fewer inputs, holding some back would cost more than it shows
 _SECTIONS = 10  # runs of operators that stay float together
-_ENOUGH = 0.4  # a mixed model is worth its float parts where this share of the int8 model's error is left
+_ENOUGH = 0.6  # a mixed model is worth its float parts where this share of the int8 model's error is left
 _JUDGED_MIXES = 3
 
 
@@ -227,7 +227,7 @@ class _Searcher:
     def _finished(self, candidate: Candidate) -> Candidate:
         """The candidate's recipe on all inputs, with biases corrected if that brings it nearer."""
         plain = self._whole.make(candidate.recipe)
-        corrected = self._whole.make(dataclasses.replace(candidate.recipe, bias_correction=True))
+        corrected = self._whole.corrected(plain)
         found = corrected if corrected.error <= plain.error else plain
         return dataclasses.replace(found, layers=candidate.layers)
 

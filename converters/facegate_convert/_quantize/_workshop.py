@@ -116,8 +116,15 @@ class Workshop:
         model = _quantizer.quantize_static(
             base, ranges, recipe.calibration, histograms=counted, float_layers=recipe.float_layers
         )
-        if not recipe.bias_correction:
-            return model
+        return self._corrected(base, model) if recipe.bias_correction else model
+
+    def corrected(self, candidate: Candidate) -> Candidate:
+        """The candidate with its biases corrected."""
+        recipe = dataclasses.replace(candidate.recipe, bias_correction=True)
+        model = self._corrected(self.base(self._form(recipe)), candidate.model)
+        return dataclasses.replace(candidate, recipe=recipe, model=model, size=len(model), error=self.error(model))
+
+    def _corrected(self, base: bytes, model: bytes) -> bytes:
         return correct_biases(
             base, model, self._inputs, progress=lambda done, total: self._tell("correcting biases", done, total)
         )

@@ -1,0 +1,219 @@
+"""The search: what is tried, what is chosen, what is said about it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from facegate_convert._quantize import CHOICES, PRECISIONS, Recipe, Score, carry_threshold, quantize, search
+from facegate_convert._quantize._drift import drift
+from facegate_convert.errors import CalibrationError, MeasureError, QuantizationError
+from facegate_edge import target
+
+from . import quantize_nets as nets
+
+
+@pytest.fixture(scope="module")
+def net():
+    """A small recogniser with PReLU: (graph, names, float32 model)."""
+    return nets.loaded(nets.residual(activation="PRelu"), "embedding")
+
+
+def find(net, precision, *, inputs=None, **options):
+    """A search over 24 images."""
+    return search(
+        *net, nets.images() if inputs is None else inputs, precision=precision, input_range=nets.RANGE, **options
+    )
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_precision_gives_a_model(net, precision):
+    """One that XNNPACK takes in one piece, smaller than float32 unless it is that, with a reason in words."""
+    found = find(net, precision)
+    chosen = found.chosen
+    assert chosen.recipe.precision == precision
+    assert chosen.partitions == 1
+    assert chosen in found.tried
+    assert precision in found.why or precision == "dynamic"
+    assert chosen.accepted
+    json.dumps(found.to_dict())
+
+
+def test_int8_is_nearer_than_the_plain_recipe(net):
+    """The search does no worse than the ranges of a mean, channels and biases as they are."""
+    plain = quantize(
+        *net,
+        nets.images(),
+        Recipe(calibration="mean", equalize=False, bias_correction=False),
+        input_range=nets.RANGE,
+    )
+    found = find(net, "int8")
+    assert found.chosen.error < plain.error / 2
+    tried = {(c.recipe.calibration, c.recipe.equalize, c.recipe.prelu) for c in found.tried}
+    assert {how for how, _, _ in tried} == {"mean", "extreme", "percentile", "mse", "entropy"}
+    assert {form for _, _, form in tried} == {"keep", "rewrite"}
+    assert {equal for _, equal, _ in tried} == {True, False}
+
+
+def test_a_detector_keeps_its_extremes(net):
+    """A face is the exception in a frame: no ranges that clip what is rare."""
+    tried = {c.recipe.calibration for c in find(net, "int8", role="detector").tried}
+    assert tried == {"extreme", "percentile"}
+
+
+def test_mixed_is_nearer_than_int8(net):
+    """Some operators stay float32, which brings it nearer, and the layers say how much each section was worth."""
+    mixed = find(net, "mixed").chosen
+    int8 = quantize(
+        *net, nets.images(), replace(mixed.recipe, precision="int8", float_layers=()), input_range=nets.RANGE
+    )
+    assert mixed.error < int8.error
+    assert mixed.recipe.float_layers
+    kept = set(mixed.recipe.float_layers)
+    assert all(layer.float32 for layer in mixed.layers if layer.name in kept)
+    assert not all(layer.float32 for layer in mixed.layers)
+    assert all(layer.sensitivity is not None for layer in mixed.layers)
+
+
+def test_layers_tell_where_the_error_is(net):
+    """One entry an operator in execution order, the embedding last, its error that of the whole."""
+    chosen = find(net, "int8").chosen
+    names = [layer.name for layer in chosen.layers]
+    assert len(names) == len(set(names)) > 8
+    assert names[-1] == "embedding"
+    assert all(0 <= layer.error < 0.5 for layer in chosen.layers)
+    assert any(layer.error > 0 for layer in chosen.layers)
+
+
+def test_the_same_inputs_give_the_same_bytes(net):
+    """A search has no clock and no chance in it."""
+    assert find(net, "mixed").chosen.model == find(net, "mixed").chosen.model
+
+
+@pytest.mark.parametrize("name", ["rpi4", "rpi5", "generic"])
+def test_auto_takes_what_pays_on_the_target(net, name):
+    """Without objections it is the first precision of the target's profile."""
+    profile = target(name)
+    found = find(net, "auto", profile=profile, judge=lambda _: Score(0.0, True))
+    assert found.chosen.recipe.precision == profile.precisions["recognizer"][0]
+    assert name in found.why
+
+
+def test_auto_goes_on_where_the_judge_refuses(net):
+    """Every refusal is in the explanation; float32 is what is left."""
+    sizes = []
+
+    def judge(model):
+        sizes.append(len(model))
+        return Score(1.0, len(model) == len(net[2]), "too many strangers")
+
+    found = find(net, "auto", profile=target("rpi5"), judge=judge)
+    assert found.chosen.recipe.precision == "float32"
+    assert found.why.count("refused: too many strangers") == 3
+    assert len(sizes) <= 7
+
+
+def test_auto_without_photographs_is_not_int8(net):
+    """What needs photographs is not tried, and the explanation says why."""
+    found = find(net, "auto", inputs=[], profile=target("rpi5"))
+    assert found.chosen.recipe.precision == "float16"
+    assert "no calibration photographs" in found.why
+    assert np.isnan(found.chosen.error)
+
+
+def test_a_size_budget_is_kept(net):
+    """A model above it is not accepted, and the next precision is tried."""
+    int8 = find(net, "int8").chosen
+    found = find(net, "auto", size_budget=int8.size, judge=lambda _: Score(0.0, True))
+    assert found.chosen.recipe.precision in ("int8", "mixed")
+    assert f"more than {int8.size:,}" in found.why
+
+
+def test_the_judge_has_the_last_word(net):
+    """A single precision is returned although it was refused: the caller decides what that means."""
+    found = find(net, "int8", judge=lambda _: Score(0.2, False, "one in five"))
+    assert not found.chosen.accepted
+    assert found.chosen.loss == 0.2
+    assert found.why.endswith("one in five")
+
+
+@pytest.mark.parametrize("precision", ["int8", "mixed"])
+def test_integers_need_photographs(net, precision):
+    """There is no random data to calibrate on."""
+    with pytest.raises(CalibrationError) as caught:
+        find(net, precision, inputs=[])
+    assert "--calibration" in caught.value.hint
+
+
+@pytest.mark.parametrize("precision", ["int4", "", "INT8"])
+def test_unknown_precisions_are_refused(net, precision):
+    """The hint lists those that there are."""
+    with pytest.raises(QuantizationError) as caught:
+        find(net, precision)
+    assert all(choice in caught.value.hint for choice in CHOICES)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"precision": "auto"}, {"calibration": "luck"}, {"prelu": "drop"}, {"float_layers": ("a",)}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_recipes_check_themselves(wrong):
+    """A field that has none of its values is an error at once."""
+    with pytest.raises(QuantizationError):
+        Recipe(**wrong)
+
+
+def test_recipes_describe_themselves():
+    """In one line for the report, and as JSON types."""
+    recipe = Recipe("mixed", calibration="mse", prelu="rewrite", float_layers=("a", "b"))
+    assert recipe.describe() == "mixed, mse ranges, equalised, biases corrected, PReLU rewritten, 2 operators float32"
+    assert recipe.to_dict()["float_layers"] == ["a", "b"]
+    assert replace(recipe, precision="float16", float_layers=()).to_dict()["calibration"] == ""
+
+
+@pytest.mark.parametrize(
+    ("found", "threshold", "wrong"),
+    [
+        ([0.1, 0.4, 0.6, 0.9], 0.5, 0),
+        ([0.1, 0.3, 0.4, 0.7], 0.35, 0),
+        ([0.1, 0.7, 0.8, 0.95], 0.75, 0),
+        ([0.1, 0.8, 0.6, 0.9], 0.5, 1),
+    ],
+    ids=["nothing moved", "scores sank", "scores rose", "one cannot be helped"],
+)
+def test_a_threshold_is_carried(found, threshold, wrong):
+    """To where the same cells are accepted, as near to the source's as that is."""
+    exact = np.array([0.1, 0.4, 0.6, 0.9], np.float32)
+    carried = carry_threshold(exact, np.array(found, np.float32), 0.5)
+    assert carried[0] == pytest.approx(threshold, abs=1e-6)
+    assert carried[1] == wrong
+
+
+def test_a_threshold_that_nothing_reaches_stays():
+    """Without an accepted cell there is nothing to carry it by."""
+    assert carry_threshold(np.zeros(4, np.float32), np.full(4, 0.2, np.float32), 0.5) == (0.5, 0)
+
+
+@pytest.mark.parametrize("found", [np.zeros(3, np.float32), np.zeros((0,), np.float32)])
+def test_scores_of_other_cells_are_refused(found):
+    """Different shapes, or none at all, are an error."""
+    with pytest.raises(MeasureError):
+        carry_threshold(np.zeros(len(found) and 4, np.float32), found, 0.5)
+
+
+def test_drift_looks_at_directions_and_at_faces():
+    """An embedding's length is nothing; a detector's cells without a face are nothing."""
+    random = np.random.default_rng(1)
+    a = random.normal(0, 1, (4, 16)).astype(np.float32)
+    assert drift({"embedding": a}, {"embedding": 3 * a}) == pytest.approx(0, abs=1e-7)
+    assert drift({"embedding": a}, {"embedding": -a}) == pytest.approx(2)
+    scores = np.array([[[0.9], [0.01]]], np.float32)
+    boxes = np.array([[[1, 2, 3, 4], [5, 6, 7, 8]]], np.float32)
+    moved = boxes + np.array([[[0], [100]]], np.float32)
+    exact = {"score_8": scores, "box_8": boxes}
+    assert drift(exact, {"score_8": scores, "box_8": moved}) == 0
+    assert drift(exact, {"score_8": scores, "box_8": boxes + 1}) > 0
