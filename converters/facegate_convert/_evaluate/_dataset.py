@@ -115,6 +115,8 @@ def read_dataset(
     Raises:
         DatasetError: it cannot be read, contradicts itself, or compares nothing.
     """
+    if not path.exists():
+        raise DatasetError(f"there is no {path}", hint="name a folder of a folder for each identity, or a pairs file")
     if not path.is_dir():
         return read_pairs_file(path, images, infer=infer, progress=progress)
     if images is not None:

@@ -105,7 +105,7 @@ class HostedMaker:
 
 
 def choose(faces: tuple[Face, ...], frame: Frame, policy: str) -> Face | None:
-    """The face that a photograph is of, by "largest", "central" or "refuse"; None if there is none, or that is refused."""
+    """The face that a photograph is of: the largest, the most central, or none if there are several ("refuse")."""
     if not faces or (policy == "refuse" and len(faces) > 1):
         return None
     if policy == "central":

@@ -77,7 +77,7 @@ def points_section(
         if not figure.carried:
             notes.append(figure.note)
     if len(notes) > 1:
-        lower = ", ".join(f"{point['fmr']:g}" for point in found if not point["carried"])
+        lower = ", ".join(f"{point['fmr']:g}".replace("e-0", "e-") for point in found if not point["carried"])
         notes = [f"{notes[0]}; likewise for FMR {lower.partition(', ')[2]}"]
     return found, notes
 
@@ -101,10 +101,10 @@ def stated_section(
 def _rates(fmr: Rate, fnmr: Rate, counted: Counted, point: Any) -> Section:
     """Rates with the intervals of the bootstrap where there is one, for it knows that people were sampled."""
     with_failures = metrics.fnmr_with_failures(fnmr, counted.genuine_failed)
-    method = "Clopper-Pearson"
+    of_fmr = of_fnmr = "Clopper-Pearson"
     first, second = fmr.to_dict(), fnmr.to_dict()
     if point is not None and point.fmr_measured is not None and point.fnmr is not None:
-        method = point.fnmr.method
+        of_fmr, of_fnmr = point.fmr_measured.method, point.fnmr.method
         _replace(first, point.fmr_measured)
         _replace(second, point.fnmr)
     return {
@@ -112,7 +112,8 @@ def _rates(fmr: Rate, fnmr: Rate, counted: Counted, point: Any) -> Section:
         "fnmr": second,
         "fnmr_with_failures": with_failures.to_dict(),
         "fmr_with_failures": metrics.fmr_with_failures(fmr, counted.impostor_failed).to_dict(),
-        "interval": method,
+        "interval": of_fnmr,
+        "interval_fmr": of_fmr,
     }
 
 

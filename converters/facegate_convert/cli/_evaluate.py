@@ -97,8 +97,8 @@ def run(output: Output, /, **given: Any) -> None:
     if given["by"] and given["attributes"] is None:
         raise click.UsageError("--by chooses columns of --attributes")
     settings = _settings(given)
-    folder = room.make_folder(given["target"])
     with progress_bar(output) as progress:
+        opened = room.open_source(given["source"], _named(given), progress=progress)
         dataset = room.read_dataset(given["dataset"], given["images"], infer=given["infer_pairs"], progress=progress)
         notes: list[str] = []
         attributes: Any = ()
@@ -117,8 +117,8 @@ def run(output: Output, /, **given: Any) -> None:
         )
         if given["manifest"] is not None:
             room.check_manifest(room.load_manifest(given["manifest"]), manifest)
+        folder = room.make_folder(given["target"])
         write_file(folder / room.MANIFEST, [manifest.to_bytes()], mode=0o600)
-        opened = room.open_source(given["source"], _named(given), progress=progress)
         evaluation = room.evaluate(
             opened.source,
             dataset,
