@@ -97,7 +97,7 @@ def _layers(page: Page, report: Mapping[str, Any], precision: str) -> None:
                 str(at),
                 clean(la.get("name") or ""),
                 clean(la.get("operator") or ""),
-                "float" if _is_float(la) else clean(la.get("precision") or precision),
+                "float32" if _is_float(la) else clean(la.get("precision") or precision),
                 small(la.get("error")),
                 *([significant(la.get("sensitivity"), 2)] if weighed else []),
             ]
@@ -105,7 +105,7 @@ def _layers(page: Page, report: Mapping[str, Any], precision: str) -> None:
         ],
         "rclrr" + "r" * weighed,
         "The largest error first"
-        + (", with the share of the whole error that goes away if the layer alone stays float" if weighed else ""),
+        + (", with the share of the whole error that goes away if the layer alone stays float32" if weighed else ""),
     )
     plot = layer_errors(given, title="Error by layer")
     if plot:

@@ -79,7 +79,7 @@ def _check(page: Page, column: Mapping[str, Any]) -> None:
         value, low, high = (number(ratio.get(k)) for k in ("value", "low", "high"))
         verdict = clean(ratio.get("verdict") or mapping(column.get("check")).get("verdict") or "cannot be told")
         shown = "the best has no error" if value is None else significant(value)
-        ends = f"{significant(low)} to {factor(high)}" if low is not None else ""
+        ends = (f"{significant(low)} to {factor(high)}",) if low is not None else ()
         made.append(
             [
                 name,

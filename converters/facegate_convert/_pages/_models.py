@@ -22,7 +22,7 @@ def layer_errors(layers: Sequence[tuple[str, float, bool]], *, title: str, limit
     """The error that each layer adds, in the model's order.
 
     Args:
-        layers: name, error relative to the layer's range, and whether it is quantised; left float ones are open.
+        layers: name, error relative to the layer's range, and whether it is quantised; those with a float32 result are open.
         title: of the plot.
         limit: an error for a horizontal line.
 
@@ -38,7 +38,7 @@ def layer_errors(layers: Sequence[tuple[str, float, bool]], *, title: str, limit
         axes.vlines(
             [at for at, *_ in kept], floor, [e for _, _, e, _ in kept], color=SERIES[0], linewidth=0.8, alpha=0.5
         )
-        for quantised, marker, name in ((True, "o", "quantised"), (False, "s", "left float")):
+        for quantised, marker, name in ((True, "o", "quantised"), (False, "s", "result in float32")):
             chosen = [(at, e) for at, _, e, q in kept if q is quantised]
             if chosen:
                 axes.plot(
@@ -61,7 +61,7 @@ def layer_errors(layers: Sequence[tuple[str, float, bool]], *, title: str, limit
         axes.yaxis.set_major_formatter(lambda v, _: powers(v) if v < 0.01 else significant(v, 1))  # noqa: PLR2004
         axes.minorticks_off()
         axes.set_xlabel("Layer, from input to output")
-        axes.set_ylabel("Error, relative to the range")
+        axes.set_ylabel("Error, relative")
         bare(axes, "x")
         if any(not q for *_, q in kept):
             figure.legend(loc="outside upper left", ncols=2, borderaxespad=0, handlelength=1)

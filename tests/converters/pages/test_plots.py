@@ -157,12 +157,12 @@ def test_too_many_groups_are_left_to_the_table():
 
 
 def test_layers_stand_in_the_models_order_and_the_worst_is_named():
-    """The layer with the largest error has its name beside it; layers left float are open squares."""
+    """The layer with the largest error has its name beside it; layers with a float32 result are open squares."""
     layers = [("first", 0.001, True), ("quiet", 0.0, True), ("loud", 0.3, True), ("kept", 0.01, False)]
     plot = _models.layer_errors(layers, title="t")
     shown = texts(drawn(plot))
     assert "loud: 0.30" in shown
-    assert "left float" in shown
+    assert "result in float32" in shown
     assert "Largest: loud: 0.30; kept: 0.010; first" in plot.description
     assert _models.layer_errors([("a", 0.0, True), ("b", NAN, True)], title="t") is None
 
