@@ -180,7 +180,12 @@ def figures(genuine, impostor):
     def rate(fpr):
         return 100 * float((genuine > impostor[len(impostor) - 1 - int(fpr * len(impostor))]).mean())
 
+    spread = np.sqrt((genuine.var() + impostor.var()) / 2)
+    falsely = 1 - np.searchsorted(impostor, thresholds) / len(impostor)
+    crossing = int(np.argmin(np.abs(falsely - (1 - accepted))))
     return {
+        "d_prime": float((genuine.mean() - impostor.mean()) / spread),
+        "eer": 50 * float(falsely[crossing] + 1 - accepted[crossing]),
         "accuracy": 50 * float(accepted[best] + rejected[best]),
         "threshold": float(thresholds[best]),
         "tpr_1e-2": rate(1e-2),
@@ -223,12 +228,13 @@ def recognizer(title, net, calibration, people_crops, genuine, impostor, faces):
     )
     print(f"  int8: {chosen['int8'].recipe.describe()}\n  mixed: {chosen['mixed'].recipe.describe()}")
     print(
-        f"{'':4}{'model':16}{'accuracy':>9}{'at':>7}{'TPR 1e-2':>10}{'TPR 1e-3':>10}{'p50':>9}{'p1':>8}{'kB':>7}"
-        f"{'pieces':>7}"
+        f"{'':4}{'model':16}{'accuracy':>9}{'at':>7}{'EER':>8}{'dprime':>8}{'TPR 1e-2':>10}{'TPR 1e-3':>10}{'p50':>9}"
+        f"{'p1':>8}{'kB':>7}{'pieces':>7}"
     )
     for name, r in rows.items():
         print(
-            f"{'':4}{name:16}{r['accuracy']:8.2f}%{r['threshold']:7.3f}{r['tpr_1e-2']:9.2f}%{r['tpr_1e-3']:9.2f}%"
+            f"{'':4}{name:16}{r['accuracy']:8.2f}%{r['threshold']:7.3f}{r['eer']:7.2f}%{r['d_prime']:8.3f}"
+            f"{r['tpr_1e-2']:9.2f}%{r['tpr_1e-3']:9.2f}%"
             f"{r['p50']:9.4f}{r['p1']:8.4f}{r['size'] / 1000:7.0f}{r['partitions']:7}",
             flush=True,
         )

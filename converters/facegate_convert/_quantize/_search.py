@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from facegate_convert._quantize._candidate import Candidate, LayerError, Score, Search
 from facegate_convert._quantize._recipe import CALIBRATIONS, CHOICES, PRECISIONS, Calibration, Precision, Recipe
-from facegate_convert._quantize._workshop import Workshop
+from facegate_convert._quantize._workshop import MAX_JUDGED, Workshop
 from facegate_convert.errors import CalibrationError, QuantizationError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def search(
     """
     if precision not in CHOICES:
         raise QuantizationError(f"there is no precision {precision!r}", hint=f"choose one of {', '.join(CHOICES)}")
-    held = inputs[1::3] if len(inputs) >= _HELD_FROM else inputs
+    held = _varied(inputs[1::3] if len(inputs) >= _HELD_FROM else inputs)
     fit = [v for place, v in enumerate(inputs) if place % 3 != 1] if len(inputs) >= _HELD_FROM else inputs
     trial = Workshop(graph, names, lowered, fit, judged=held, input_range=input_range, progress=progress)
     whole = Workshop(graph, names, lowered, inputs, judged=held, input_range=input_range, progress=progress)
@@ -258,6 +258,32 @@ class _Searcher:
         if chosen is None:  # pragma: no cover - the last count is always judged
             raise QuantizationError("the model has no operators")
         return chosen
+
+
+def _varied(inputs: Inputs) -> Inputs:
+    """The inputs, and where they are few also mirrored and coarser: a recipe must not fit a handful of photographs."""
+    import numpy as np  # noqa: PLC0415
+
+    found = list(inputs)
+    for change in (_mirrored, _coarser):
+        if len(found) < MAX_JUDGED:
+            found += [np.ascontiguousarray(change(value)) for value in inputs]
+    return found
+
+
+def _mirrored(value: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return value[:, :, ::-1]
+
+
+def _coarser(value: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The mean of each two by two pixels in their place; an odd row or column at the end stays."""
+    import numpy as np  # noqa: PLC0415
+
+    height, width = (size // 2 * 2 for size in value.shape[1:3])
+    found = value.copy()
+    cells = value[0, :height, :width].reshape(height // 2, 2, width // 2, 2, -1).mean(axis=(1, 3))
+    found[0, :height, :width] = np.repeat(np.repeat(cells, 2, axis=0), 2, axis=1)
+    return found
 
 
 def _known(precision: str) -> Precision:
