@@ -78,10 +78,16 @@ def _own(source: Source) -> bytes:
     return lower(source.graph, output_names=source.names).model
 
 
+def _onnx_tf(source: Source) -> bytes:
+    from facegate_convert._onnx_tf import convert_via_onnx_tf  # noqa: PLC0415 - few ever use it
+
+    return convert_via_onnx_tf(source)
+
+
 # Ways from a source to a float32 TFLite model with one signature: an image input (1, H, W, 3) of any name, and the
 # outputs of `match` under their bundle's names, each in the form that `_heads.finish` gives it. Whatever a way returns
 # is held against the source like every other model. Our own lowering is one of them.
-WAYS: dict[str, Callable[[Source], bytes]] = {"own": _own}
+WAYS: dict[str, Callable[[Source], bytes]] = {"own": _own, "onnx-tf": _onnx_tf}
 
 
 def float_model(source: Source) -> bytes:

@@ -50,6 +50,8 @@ __all__ = [
     "UnknownModelError",
     "UnsupportedOperatorError",
     "UnsupportedOpsetError",
+    "ViaError",
+    "ViaMissingError",
     "WorkerError",
 ]
 
@@ -283,3 +285,13 @@ class PullTrustError(PullError):
     """It cannot be proven that a server is the one that was named, or it sends elsewhere over an open line."""
 
     exit_code = 4
+
+
+class ViaError(ConvertError, RuntimeError):
+    """Another converter, asked for with --via, refused the model or failed on it."""
+
+
+class ViaMissingError(ConvertError, ImportError):
+    """Another converter, asked for with --via, is not installed where it is looked for."""
+
+    exit_code = 5

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path)
 COMMERCIAL = {"yes": True, "no": False, "unknown": None}
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "mixed", "auto")
-WAYS = ("own",)
+WAYS = ("own", "onnx-tf")
 PRESETS = ("arcface", "imagenet", "raw", "unit")
 
 

@@ -1,0 +1,5 @@
+"""onnx-tf, the legacy converter, in an environment of its own."""
+
+from facegate_convert._onnx_tf._driver import convert_via_onnx_tf, find_python, repaired
+
+__all__ = ["convert_via_onnx_tf", "find_python", "repaired"]
