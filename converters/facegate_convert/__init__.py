@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from facegate_convert._bundles import Model, build, load_models, save
     from facegate_convert._comparisons import Comparisons, read_identities, read_pairs
     from facegate_convert._convert import Conversion, Options, convert
+    from facegate_convert._evaluate import Dataset, Evaluation, load_evaluation, read_dataset
     from facegate_convert._families import Match, recognize
     from facegate_convert._graph import Graph, Node, Value, load_graph
     from facegate_convert._hosted._client import FeatureClient
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparisons",
     "Conversion",
+    "Dataset",
+    "Evaluation",
     "FeatureClient",
     "Graph",
     "LoweredModel",
@@ -37,10 +40,12 @@ __all__ = [
     "crop_face",
     "embedder",
     "encode_png",
+    "load_evaluation",
     "load_graph",
     "load_models",
     "lower",
     "operating_points",
+    "read_dataset",
     "read_identities",
     "read_pairs",
     "recognize",
@@ -55,6 +60,7 @@ _MODULES = {
     "_bundles": ("Model", "build", "load_models", "save"),
     "_comparisons": ("Comparisons", "read_identities", "read_pairs"),
     "_convert": ("Conversion", "Options", "convert"),
+    "_evaluate": ("Dataset", "Evaluation", "load_evaluation", "read_dataset"),
     "_families": ("Match", "recognize"),
     "_graph": ("Graph", "Node", "Value", "load_graph"),
     "_hosted._client": ("FeatureClient",),
