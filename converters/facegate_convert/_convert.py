@@ -39,6 +39,7 @@ __all__ = ["MAX_DRIFT", "PRESETS", "Conversion", "Options", "convert", "load_det
 
 MAX_DRIFT = _gates.LIMITS.parity
 _CALIBRATED = ("int8", "mixed")  # precisions whose activations have fixed ranges, which photographs must show
+_SEARCHED = ("mixed", "auto")  # precisions for which the search chooses by decisions, not by drift alone
 _THREADS = (1, 2)  # that models are timed with
 
 
@@ -198,16 +199,16 @@ class _Made:
         options, samples = self.options, self.samples
         normal = self.source.match.preprocessing
         ends = [(pixel - m) * s for m, s in zip(normal.mean, normal.scale, strict=True) for pixel in (0, 255)]
-        judge = None
-        if len(samples.fit) and options.precision not in ("float32", "float16", "dynamic"):
-            self.watch.step("asking the source")
-            known = _gates.Judge(engine, self.float_info, _gates.while_searching(samples), _gates.Labels())
+        known: list[Judge] = []
 
-            def judge(model: bytes) -> Score:
-                # The precision does not matter here but for a detector, whose threshold moves at all but float32.
-                findings, _ = _judged(known, model, model_info(model, self.source, "int8"))
-                failed = _gates.refusal(findings.gates)
-                return Score(findings.loss, not failed, failed)
+        def judge(model: bytes) -> Score:
+            if not known:  # the source is asked when the first candidate is judged: not every search has one
+                searched = _gates.while_searching(samples)
+                known.append(_gates.Judge(engine, self.float_info, searched, _gates.Labels()))
+            # The precision does not matter here but for a detector, whose threshold moves at all but float32.
+            findings, _ = _judged(known[0], model, model_info(model, self.source, "int8"))
+            failed = _gates.refusal(findings.gates)
+            return Score(findings.loss, not failed, failed)
 
         self.watch.step("quantising")
         return search(
@@ -218,7 +219,7 @@ class _Made:
             precision=options.precision,
             input_range=(min(ends), max(ends)),
             role=self.source.match.role,
-            judge=judge,
+            judge=judge if len(samples.fit) and options.precision in _SEARCHED else None,
             profile=self.wanted,
             size_budget=options.size_budget,
             progress=self.watch.inner,
