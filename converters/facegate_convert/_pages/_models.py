@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 # More stages than these are drawn as "and so on".
 _MOST_STAGES = 14
 _MOST_OPERATORS = 14
+_MANY_LAYERS = 100
 
 
 def layer_errors(layers: Sequence[tuple[str, float, bool]], *, title: str, limit: float | None = None) -> Plot | None:
     """The error that each layer adds, in the model's order.
 
     Args:
-        layers: name, error relative to the layer's range, and whether it is quantised; those with a float32 result are open.
+        layers: name, relative error, and whether the result is quantised; those with a float32 result are open.
         title: of the plot.
         limit: an error for a horizontal line.
 
@@ -43,7 +44,7 @@ def layer_errors(layers: Sequence[tuple[str, float, bool]], *, title: str, limit
             if chosen:
                 axes.plot(
                     [a for a, _ in chosen], [e for _, e in chosen], linestyle="none", marker=marker,
-                    markersize=4 if len(kept) < 100 else 3, color=SERIES[0] if quantised else SERIES[1],  # noqa: PLR2004
+                    markersize=4 if len(kept) < _MANY_LAYERS else 3, color=SERIES[0] if quantised else SERIES[1],
                     markerfacecolor=SERIES[0] if quantised else PAPER, label=name,
                 )  # fmt: skip
         worst = sorted(kept, key=lambda one: -one[2])[:3]

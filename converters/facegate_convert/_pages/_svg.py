@@ -7,11 +7,14 @@ the page's style sheet afterwards, with the light color for whoever takes a plot
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from html import escape
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from facegate_convert._pages._text import clean
@@ -127,7 +130,8 @@ def drawing(height: float, width: float = WIDTH, **grid: Any) -> Iterator[tuple[
     Yields:
         The figure, and its axes (an array of them for a grid).
     """
-    from matplotlib import rc_context, rcParamsDefault  # noqa: PLC0415 - half a second
+    _load_quietly()
+    from matplotlib import rc_context, rcParamsDefault  # noqa: PLC0415 - see above
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     # Nothing of the reader's own settings: the same figures give the same page on every machine.
@@ -140,6 +144,22 @@ def drawing(height: float, width: float = WIDTH, **grid: Any) -> Iterator[tuple[
         with rc_context(plain | _STYLE):
             figure = Figure(figsize=(width, height))
             yield figure, figure.subplots(**grid)
+
+
+@cache
+def _load_quietly() -> None:
+    """Import the drawing library, half a second, without what it says about its cache of fonts.
+
+    It looks for fonts once and keeps what it found in the user's cache folder. Without such a folder it takes a temporary
+    one, which works as well; nobody who asks for a page needs to hear of it.
+    """
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        import_module("matplotlib.font_manager")
+    finally:
+        logger.setLevel(level)
 
 
 def finish(figure: Figure, title: str, description: str) -> Plot:
