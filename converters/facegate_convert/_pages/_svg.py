@@ -150,8 +150,8 @@ def drawing(height: float, width: float = WIDTH, **grid: Any) -> Iterator[tuple[
 def _load_quietly() -> None:
     """Import the drawing library, half a second, without what it says about its cache of fonts.
 
-    It looks for fonts once and keeps what it found in the user's cache folder. Without such a folder it takes a temporary
-    one, which works as well; nobody who asks for a page needs to hear of it.
+    It looks for fonts once and keeps what it found in the user's cache folder. Without such a folder it takes a
+    temporary one, which works as well; nobody who asks for a page needs to hear of it.
     """
     logger = logging.getLogger("matplotlib")
     level = logger.level
