@@ -174,10 +174,7 @@ def evaluate(
     result["checks"] = [check(r, finite(result), strict=how.strict) for r in how.requirements]
     from facegate_convert._bundles import created  # noqa: PLC0415 - where it is used
 
-    evaluation = Evaluation(created=created(), **finite(result))
-    for row in records.rows["values"]:
-        row.fill(0)  # nothing of the templates stays in this process's memory for longer than needed
-    return evaluation
+    return Evaluation(created=created(), **finite(result))
 
 
 def validate(
