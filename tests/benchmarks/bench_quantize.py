@@ -38,6 +38,7 @@ from facegate_convert._images import list_images
 from facegate_convert._interpreter import quiet
 from facegate_convert._options import PRESETS
 from facegate_convert._quantize import carry_threshold, quantize_dynamic, search
+from facegate_convert._quantize._drift import scores_of
 from facegate_edge import Aligner, Detector, load_image, make_engine
 
 RECOGNIZERS = {
@@ -268,9 +269,9 @@ def detector(title, file, photographs, calibration):
         took = time.perf_counter() - start
         info = _quantized_info(exact.info, chosen.model)
         a, b = (_measure.run_engine(m, inputs) for m in (exact.model, chosen.model))
-        names = [n for n in a if n.startswith("score_")]
+        strides = [n.partition("_")[2] for n in a if n.partition("_")[0] == "score"]
         before = exact.info.detector.score_threshold
-        after, _ = carry_threshold(*(np.concatenate([s[n].reshape(-1) for n in names]) for s in (a, b)), before)
+        after, _ = carry_threshold(*(np.concatenate([scores_of(s, x) for x in strides]) for s in (a, b)), before)
         info = replace(info, detector=replace(info.detector, score_threshold=after))
         with make_engine(chosen.model, threads=1) as engine:
             finder = Detector(info, engine)

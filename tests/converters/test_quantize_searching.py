@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from facegate_convert._quantize import CHOICES, PRECISIONS, Recipe, Score, carry_threshold, quantize, search
-from facegate_convert._quantize._drift import drift
+from facegate_convert._quantize._drift import drift, scores_of
 from facegate_convert.errors import CalibrationError, MeasureError, QuantizationError
 from facegate_edge import target
 
@@ -22,6 +22,12 @@ def net():
     return nets.loaded(nets.residual(activation="PRelu"), "embedding")
 
 
+@pytest.fixture(scope="module")
+def found(net):
+    """A search for each precision that has nothing special about it."""
+    return {precision: find(net, precision) for precision in PRECISIONS}
+
+
 def find(net, precision, *, inputs=None, **options):
     """A search over 24 images."""
     return search(
@@ -30,19 +36,18 @@ def find(net, precision, *, inputs=None, **options):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_every_precision_gives_a_model(net, precision):
-    """One that XNNPACK takes in one piece, smaller than float32 unless it is that, with a reason in words."""
-    found = find(net, precision)
-    chosen = found.chosen
+def test_every_precision_gives_a_model(found, precision):
+    """One that XNNPACK takes in one piece, with a reason in words, and all of it as JSON types."""
+    chosen = found[precision].chosen
     assert chosen.recipe.precision == precision
     assert chosen.partitions == 1
-    assert chosen in found.tried
-    assert precision in found.why or precision == "dynamic"
+    assert chosen in found[precision].tried
+    assert precision in found[precision].why or precision == "dynamic"
     assert chosen.accepted
-    json.dumps(found.to_dict())
+    json.dumps(found[precision].to_dict())
 
 
-def test_int8_is_nearer_than_the_plain_recipe(net):
+def test_int8_is_nearer_than_the_plain_recipe(net, found):
     """The search does no worse than the ranges of a mean, channels and biases as they are."""
     plain = quantize(
         *net,
@@ -50,9 +55,8 @@ def test_int8_is_nearer_than_the_plain_recipe(net):
         Recipe(calibration="mean", equalize=False, bias_correction=False),
         input_range=nets.RANGE,
     )
-    found = find(net, "int8")
-    assert found.chosen.error < plain.error / 2
-    tried = {(c.recipe.calibration, c.recipe.equalize, c.recipe.prelu) for c in found.tried}
+    assert found["int8"].chosen.error < plain.error / 2
+    tried = {(c.recipe.calibration, c.recipe.equalize, c.recipe.prelu) for c in found["int8"].tried}
     assert {how for how, _, _ in tried} == {"mean", "extreme", "percentile", "mse", "entropy"}
     assert {form for _, _, form in tried} == {"keep", "rewrite"}
     assert {equal for _, equal, _ in tried} == {True, False}
@@ -64,9 +68,9 @@ def test_a_detector_keeps_its_extremes(net):
     assert tried == {"extreme", "percentile"}
 
 
-def test_mixed_is_nearer_than_int8(net):
+def test_mixed_is_nearer_than_int8(net, found):
     """Some operators stay float32, which brings it nearer, and the layers say how much each section was worth."""
-    mixed = find(net, "mixed").chosen
+    mixed = found["mixed"].chosen
     int8 = quantize(
         *net, nets.images(), replace(mixed.recipe, precision="int8", float_layers=()), input_range=nets.RANGE
     )
@@ -78,9 +82,9 @@ def test_mixed_is_nearer_than_int8(net):
     assert all(layer.sensitivity is not None for layer in mixed.layers)
 
 
-def test_layers_tell_where_the_error_is(net):
+def test_layers_tell_where_the_error_is(found):
     """One entry an operator in execution order, the embedding last, its error that of the whole."""
-    chosen = find(net, "int8").chosen
+    chosen = found["int8"].chosen
     names = [layer.name for layer in chosen.layers]
     assert len(names) == len(set(names)) > 8
     assert names[-1] == "embedding"
@@ -88,9 +92,9 @@ def test_layers_tell_where_the_error_is(net):
     assert any(layer.error > 0 for layer in chosen.layers)
 
 
-def test_the_same_inputs_give_the_same_bytes(net):
+def test_the_same_inputs_give_the_same_bytes(net, found):
     """A search has no clock and no chance in it."""
-    assert find(net, "mixed").chosen.model == find(net, "mixed").chosen.model
+    assert find(net, "mixed").chosen.model == found["mixed"].chosen.model
 
 
 @pytest.mark.parametrize("name", ["rpi4", "rpi5", "generic"])
@@ -124,12 +128,12 @@ def test_auto_without_photographs_is_not_int8(net):
     assert np.isnan(found.chosen.error)
 
 
-def test_a_size_budget_is_kept(net):
+def test_a_size_budget_is_kept(net, found):
     """A model above it is not accepted, and the next precision is tried."""
-    int8 = find(net, "int8").chosen
-    found = find(net, "auto", size_budget=int8.size, judge=lambda _: Score(0.0, True))
-    assert found.chosen.recipe.precision in ("int8", "mixed")
-    assert f"more than {int8.size:,}" in found.why
+    budget = found["int8"].chosen.size
+    auto = find(net, "auto", size_budget=budget, judge=lambda _: Score(0.0, True))
+    assert auto.chosen.recipe.precision in ("int8", "mixed")
+    assert f"more than {budget:,}" in auto.why
 
 
 def test_the_judge_has_the_last_word(net):
@@ -217,3 +221,13 @@ def test_drift_looks_at_directions_and_at_faces():
     exact = {"score_8": scores, "box_8": boxes}
     assert drift(exact, {"score_8": scores, "box_8": moved}) == 0
     assert drift(exact, {"score_8": scores, "box_8": boxes + 1}) > 0
+
+
+@pytest.mark.parametrize("suffix", ["", "_8"])
+def test_scores_are_those_of_faces(suffix):
+    """Of two probabilities the face's; with objectness, the geometric mean of both; of other models, none."""
+    two = {f"score{suffix}": np.array([[[0.9, 0.1], [0.2, 0.8]]], np.float32)}
+    np.testing.assert_allclose(scores_of(two, suffix[1:]), [0.1, 0.8])
+    pair = {f"score{suffix}": np.full((1, 3, 1), 0.4, np.float32), f"objectness{suffix}": np.full((1, 3, 1), 0.9)}
+    np.testing.assert_allclose(scores_of(pair, suffix[1:]), [0.6] * 3, rtol=1e-6)
+    assert scores_of({"logits": np.zeros((1, 3), np.float32)}, "") is None

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, npt.NDArray[np.float32]]
 
 _DIRECTION = "embedding"  # the output of which the direction counts, not the length
-_SCORES = "score_"  # a detector's, one output a stride; its other outputs of that stride end in the same
+_SCORE, _OBJECTNESS = "score", "objectness"  # a detector's; with several strides, "score_8" goes with "box_8"
 _FACE = 0.2  # what a cell scores that could be a face; the other cells' boxes mean nothing
 
 # Drifts that decisions hardly feel: what "auto" accepts where nobody judges decisions.
-ACCEPTED = {_DIRECTION: 0.003, _SCORES: 0.05, "": 0.05}
+_ACCEPTED = {_DIRECTION: 0.005, _SCORE: 0.05, "": 0.05}
 
 
 def drift(exact: Arrays, found: Arrays) -> float:
@@ -36,27 +36,42 @@ def drift(exact: Arrays, found: Arrays) -> float:
 
     parts = []
     for name, expected in exact.items():
-        a = expected.reshape(len(expected), -1).astype(np.float64)
-        b = found[name].reshape(len(expected), -1).astype(np.float64)
+        a, b = (v.reshape(len(expected), -1).astype(np.float64) for v in (expected, found[name]))
         if name == _DIRECTION:
             norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
             parts.append(float((1 - (a * b).sum(axis=1) / np.where(norms > 0, norms, 1)).mean()))
             continue
-        scores = exact.get(f"{_SCORES}{name.rpartition('_')[2]}")
-        if scores is None:
-            parts.append(float(np.sqrt(((a - b) ** 2).mean()) / (a.std() or 1.0)))
-            continue
-        cells = scores.reshape(-1) > _FACE
-        if name.startswith(_SCORES):
-            cells |= found[name].reshape(-1) > _FACE
-        if cells.any():
+        kind, _, stride = name.partition("_")
+        scores, others = scores_of(exact, stride), scores_of(found, stride)
+        if scores is not None and others is not None:
+            cells = (np.maximum(scores, others) if kind == _SCORE else scores) > _FACE
+            if not cells.any():
+                continue
             a, b = (v.reshape(len(cells), -1)[cells] for v in (a, b))
-            unit = 1.0 if name.startswith(_SCORES) else float(a.std()) or 1.0
-            parts.append(float(np.sqrt(((a - b) ** 2).mean())) / unit)
+        unit = 1.0 if kind in (_SCORE, _OBJECTNESS) else float(a.std()) or 1.0
+        parts.append(float(np.sqrt(((a - b) ** 2).mean())) / unit)
     return sum(parts) / len(parts) if parts else 0.0
+
+
+def scores_of(outputs: Arrays, stride: str) -> npt.NDArray[np.float32] | None:
+    """What each cell scores, float32 (cells of all inputs,), 0..1; None if these are no outputs of a detector.
+
+    Args:
+        outputs: of a detector, by name.
+        stride: "8", "16", ... or "" for a detector whose outputs are in one piece.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    suffix = f"_{stride}" if stride else ""
+    score = outputs.get(f"{_SCORE}{suffix}")
+    if score is None:
+        return None
+    face: npt.NDArray[np.float32] = score.reshape(-1, score.shape[-1])[:, -1]  # of two probabilities, the face's
+    objectness = outputs.get(f"{_OBJECTNESS}{suffix}")
+    return face if objectness is None else np.sqrt(np.maximum(face * objectness.reshape(-1), 0))
 
 
 def acceptable(exact: Arrays) -> float:
     """The drift that decisions hardly feel, by what the model's outputs are."""
-    kinds = (key for key in ACCEPTED if key and any(name.startswith(key) for name in exact))
-    return ACCEPTED[next(kinds, "")]
+    kinds = (key for key in _ACCEPTED if key and any(name.partition("_")[0] == key for name in exact))
+    return _ACCEPTED[next(kinds, "")]

@@ -125,6 +125,7 @@ class _Searcher:
         self._judge = judge
         self._profile = profile
         self._budget = size_budget
+        self._choosing = False
         self._tried: list[Candidate] = []
         self._best_int8: Candidate | None = None
 
@@ -133,6 +134,7 @@ class _Searcher:
         if precision != "auto":
             chosen = self._best(_known(precision))
             return self._found(chosen, self._words(chosen))
+        self._choosing = True
         target = self._profile.name if self._profile else "a device of any kind"
         said = [f"for {target}"]
         order = [p for p in self._order() if self._whole.has_inputs or not Recipe(p).calibrated]
@@ -178,7 +180,7 @@ class _Searcher:
         elif self._judge is not None:
             score = self._judge(candidate.model)
             candidate = dataclasses.replace(candidate, loss=score.loss, accepted=score.accepted, note=score.note)
-        elif candidate.error > (limit := self._whole.acceptable()):  # never true of NaN: nothing was measured
+        elif self._choosing and candidate.error > (limit := self._whole.acceptable()):  # not true of NaN: not measured
             candidate = dataclasses.replace(
                 candidate, accepted=False, note=f"its outputs drift by {candidate.error:.3g}, more than {limit:g}"
             )
@@ -280,7 +282,7 @@ def _coarser(value: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     import numpy as np  # noqa: PLC0415
 
     height, width = (size // 2 * 2 for size in value.shape[1:3])
-    found = value.copy()
+    found: npt.NDArray[np.float32] = value.copy()
     cells = value[0, :height, :width].reshape(height // 2, 2, width // 2, 2, -1).mean(axis=(1, 3))
     found[0, :height, :width] = np.repeat(np.repeat(cells, 2, axis=0), 2, axis=1)
     return found
