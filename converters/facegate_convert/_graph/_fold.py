@@ -120,7 +120,7 @@ def _concat(node: OnnxNode, *arrays: Array) -> Array:
 
 def _expand(node: OnnxNode, x: Array, shape: Array) -> Array:
     target = np.broadcast_shapes(x.shape, listed(node, shape))
-    return np.ascontiguousarray(np.broadcast_to(x, limited(node, target)))
+    return np.asarray(np.broadcast_to(x, limited(node, target)), order="C")
 
 
 def _tile(node: OnnxNode, x: Array, repeats: Array) -> Array:
@@ -135,6 +135,8 @@ def _reduce(function: Callable[..., Any]) -> Callable[..., Array]:
         if listed is None and node.attribute("noop_with_empty_axes", 0):
             return x
         keep = bool(node.attribute("keepdims", 1))
+        if listed is not None:
+            listed = tuple(sorted({normalize_axis(node, a, x.ndim) for a in listed}))
         return np.asarray(function(x, axis=listed, keepdims=keep)).astype(x.dtype)
 
     return rule
@@ -282,7 +284,7 @@ _RULES: dict[str, Callable[..., Any]] = {
     "Mod": _modulo,
     "Mul": _same_type(np.multiply),
     "Neg": _same_type(np.negative),
-    "NonZero": lambda _node, x: np.asarray(np.nonzero(x), np.int64).reshape(x.ndim, -1),
+    "NonZero": lambda _node, x: np.asarray(np.nonzero(np.atleast_1d(x)), np.int64),
     "Not": _elementwise(np.logical_not),
     "Or": _elementwise(np.logical_or),
     "Pow": _same_type(np.power),
@@ -312,8 +314,9 @@ _RULES: dict[str, Callable[..., Any]] = {
     "Sum": _of_all(np.add),
     "Tanh": _same_type(np.tanh),
     "Tile": _tile,
-    "Transpose": lambda node, x: np.ascontiguousarray(
-        np.transpose(x, node.attribute("perm", tuple(reversed(range(x.ndim)))))
+    # numpy's ascontiguousarray would make a vector of a scalar.
+    "Transpose": lambda node, x: np.asarray(
+        np.transpose(x, node.attribute("perm", tuple(reversed(range(x.ndim))))), order="C"
     ),
     "Trilu": _triangle,
     "Unsqueeze": lambda node, x, axes=None: x.reshape(

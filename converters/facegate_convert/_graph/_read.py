@@ -27,7 +27,7 @@ _NOT_ONNX_HINT = "give an .onnx file; export other formats to ONNX first"
 
 # Field number -> wire type of onnx.ModelProto (onnx.proto, IR version 10): what a file may start with.
 _MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
-_MAX_DIMENSION = 2**31 - 1
+_MAX_VALUES = 2**31 - 1
 _VARINT, _LENGTH_DELIMITED = 0, 2
 _MAX_VARINT = 10
 _FLOATS = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE}
@@ -168,7 +168,8 @@ def to_array(tensor: onnx.TensorProto, directory: Path | None) -> npt.NDArray[An
         raise InvalidGraphError(
             f"tensor {name!r} has a negative dimension", hint="the model is damaged: export it again"
         )
-    if len(shape) > MAX_RANK or max(shape, default=0) > _MAX_DIMENSION:
+    # numpy counts bytes without the empty dimensions.
+    if len(shape) > MAX_RANK or math.prod(d or 1 for d in shape) > _MAX_VALUES:
         raise InvalidGraphError(
             f"tensor {name!r} has the shape {shape[:MAX_RANK]}..., which no model needs",
             hint="the model is damaged: export it again",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # A constant that is made is a shape, a grid or a mask; a larger one is a mistake or an attack on the build host. What
 # only rearranges a weight may be as large as the file made it.
 MAX_ELEMENTS = 2**24
+_TO_THE_END = (2**31 - 1, 2**63 - 1)
 
 
 def integer_list(node: OnnxNode, array: Array | None, attribute: str) -> tuple[int, ...] | None:
@@ -111,7 +112,9 @@ def slice_bounds(
         place = normalize_axis(node, axis, len(shape))
         # Python clamps as ONNX does, huge numbers that mean "to the end" included, but for one case: a start before the
         # first element is the first element in ONNX when the step is negative, and nothing in Python.
-        first, last, stride = slice(start, end, step).indices(shape[place])
+        # The largest integers say "to the end", which is the front if the step is negative (so does onnxruntime).
+        to_the_end = end in _TO_THE_END and step < 0
+        first, last, stride = slice(start, None if to_the_end else end, step).indices(shape[place])
         result[place] = slice(max(first, 0), last, stride)
     return result
 
