@@ -39,6 +39,7 @@ __all__ = [
     "ListError",
     "OutboxError",
     "OutboxTamperedError",
+    "PackError",
     "PolicyError",
     "ProhibitedPurposeError",
     "ReportError",
@@ -372,3 +373,7 @@ class ExportError(FacegateError, OSError):
     """A file for a person or a report cannot be written. Nothing of it is left behind."""
 
     exit_code = 5
+
+
+class PackError(FacegateError, ValueError):
+    """A review pack cannot be made of what was given: an evaluation that is damaged or of another bundle, no gate."""
