@@ -11,10 +11,11 @@ from facegate_convert._measure import agreement, run_engine
 from facegate_convert._quantize import CALIBRATIONS, Recipe, measure_ranges, quantize, quantize_static
 from facegate_convert._quantize._center import center_pixels, without_ties
 from facegate_convert._quantize._clip import BINS, Histograms, measure_histograms
-from facegate_convert._quantize._correct import correct_biases
+from facegate_convert._quantize._correct import _together, correct_biases
+from facegate_convert._quantize._flat import multiplications
 from facegate_convert._quantize._patch import Patch
 from facegate_convert._quantize._trace import Tracer
-from facegate_convert.errors import QuantizationError
+from facegate_convert.errors import MeasureError, QuantizationError
 
 from . import quantize_nets as nets
 
@@ -164,3 +165,30 @@ def test_histograms_are_asked_for():
     _, _, model = nets.loaded(nets.residual(), "embedding")
     with pytest.raises(QuantizationError):
         measure_ranges(model, nets.images(1), nets.RANGE).combine("mse")
+
+
+def test_multiplications_are_counted():
+    """Of convolutions by kernel, channels and places; of fully connected layers by weights."""
+    _, _, model = nets.loaded(nets.residual(), "embedding")
+    pixels = 24 * 24
+    expected = pixels * (8 * 3 * 9 + 8 * 8 + 8 * 9 + 8 * 8 + 8 * 8) + 8 * pixels + 8 * 16
+    assert multiplications(model) == expected
+
+
+@pytest.mark.parametrize(("layers", "work", "together"), [(7, 1, 1), (50, 1, 4), (50, 10**10, 4), (53, 10**11, 27)])
+def test_large_networks_are_corrected_in_fewer_steps(layers, work, together):
+    """One layer at a time where there are few, all in a few steps where a step is long."""
+    assert _together(layers, work) == together
+
+
+def test_errors_inside_are_told_as_ours(monkeypatch):
+    """Whatever goes wrong in a library while quantising is a QuantizationError; ours go through as they are."""
+    graph, names, model = nets.loaded(nets.residual(), "embedding")
+    for raised, expected in ((RuntimeError("inside"), QuantizationError), (MeasureError("ours"), MeasureError)):
+
+        def fail(*_, error=raised, **__):
+            raise error
+
+        monkeypatch.setattr("facegate_convert._quantize._workshop.correct_biases", fail)
+        with pytest.raises(expected):
+            quantize(graph, names, model, nets.images(2), Recipe(), input_range=nets.RANGE)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from facegate_convert._quantize._flat import open_model, operations, stored
-from facegate_convert._quantize._patch import WEIGHTED, Layer, Patch
+from facegate_convert._quantize._flat import WEIGHTED, multiplications, open_model, operations, stored
+from facegate_convert._quantize._patch import Layer, Patch
 from facegate_convert._quantize._trace import Tracer
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_INPUTS = 12  # means settle quickly
 _WAVES = 16  # one layer at a time instead of three cost three times as much and gained nothing that could be measured
 # Multiplications that correcting may cost: some seconds. Beyond it layers are corrected several at a time.
-_BUDGET = 250e9
+_BUDGET = 250_000_000_000
 _LARGEST = 2**31 - 1
 
 
@@ -56,7 +56,7 @@ def correct_biases(
     tensors = root.Subgraphs(0).Tensors
     sources = {layer.operation.name: tensors(exact[layer.operation.name].inputs[0]).Name().decode() for layer in layers}
     wanted = _means(Tracer(base), inputs, [(layer, sources[layer.operation.name]) for layer in layers])
-    together = _together(layers, root, exact, len(inputs))
+    together = _together(len(layers), multiplications(base) * len(inputs))
     for start in range(0, len(layers), together):
         wave = layers[start : start + together]
         found = _means(Tracer(patch.bytes()), inputs, [(layer, layer.source) for layer in wave])
@@ -148,15 +148,7 @@ def _seen(size: int, first: int, stride: int, count: int) -> slice:
     return slice(start, max(start, stop), stride)
 
 
-def _together(layers: Sequence[Layer], root: object, exact: object, inputs: int) -> int:
-    """How many layers are corrected at a time: by the network, not by a clock, so that results repeat."""
-    work = 0.0
-    tensors = root.Subgraphs(0).Tensors  # type: ignore[attr-defined]
-    for layer in layers:
-        output = tensors(exact[layer.operation.name].outputs[0])  # type: ignore[index]
-        places = 1
-        for axis in range(output.ShapeLength()):
-            places *= output.Shape(axis)
-        work += layer.weight.size / len(layer.scales) * places
-    waves = min(_WAVES, max(1, int(_BUDGET / (work * inputs or 1))))
-    return -(-len(layers) // waves)
+def _together(layers: int, work: int) -> int:
+    """How many layers are corrected at a time, of how many, where a step costs so many multiplications."""
+    waves = min(_WAVES, max(1, _BUDGET // max(work, 1)))
+    return -(-layers // waves)

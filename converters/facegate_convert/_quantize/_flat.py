@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,26 @@ def operations(model: bytes) -> tuple[Operation, ...]:
             )
         )
     return tuple(found)
+
+
+def multiplications(model: bytes) -> int:
+    """Multiplications of one run, in convolutions and fully connected layers.
+
+    They tell what measuring a model costs without a clock, so that results do not depend on the machine.
+    """
+    root = open_model(model)
+    graph = root.Subgraphs(0)
+    total = 0
+    for operation in operations(model):
+        if operation.code not in WEIGHTED:
+            continue
+        kernel = graph.Tensors(operation.inputs[1])
+        shape = [kernel.Shape(i) for i in range(kernel.ShapeLength())]
+        output = graph.Tensors(operation.outputs[0])
+        outputs = math.prod(output.Shape(i) for i in range(output.ShapeLength()))
+        channels = shape[-1] if operation.code == "DEPTHWISE_CONV_2D" else shape[0]
+        total += math.prod(shape) // channels * outputs
+    return total
 
 
 def constants(model: bytes) -> set[int]:

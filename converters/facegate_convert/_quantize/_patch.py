@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from facegate_convert._quantize._flat import open_model, operations, stored
+from facegate_convert._quantize._flat import WEIGHTED, open_model, operations, stored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from facegate_convert._quantize._flat import Operation
 
 _INT8, _INT32 = 9, 2
-WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

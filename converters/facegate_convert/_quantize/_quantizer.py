@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from facegate_convert._interpreter import make_interpreter, quiet
 from facegate_convert._quantize._flat import constants, operations
-from facegate_convert.errors import CalibrationError, QuantizationError
+from facegate_convert.errors import CalibrationError, ConvertError, QuantizationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -109,7 +109,7 @@ def measure_ranges(
             hint="give --calibration DIR with some dozens of faces as the device will see them, or use --precision "
             "dynamic, which needs none",
         )
-    with _translated():
+    with translated():
         runner = make_interpreter(model, inner_tensors=True)
         weights = constants(model)
         index = runner.get_input_details()[0]["index"]
@@ -230,19 +230,21 @@ def quantize_float16(model: bytes) -> bytes:
 def _run(model: bytes, recipe: Any, ranges: dict[str, Any] | None) -> bytes:
     from ai_edge_quantizer import quantizer  # noqa: PLC0415
 
-    with _translated(), quiet():
+    with translated(), quiet():
         made = quantizer.Quantizer(bytearray(model), recipe)
         result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
         return bytes(result.quantized_model)
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """The quantizer's errors as ours, and nothing in the log: a command's output is its own."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         yield
+    except ConvertError:
+        raise
     except Exception as error:  # the quantizer lets whatever goes wrong inside it out
         raise QuantizationError(
             f"the quantizer failed on this model ({type(error).__name__})",
