@@ -5,6 +5,7 @@ Import it inside functions: numpy takes longer to load than the command line's h
 
 from __future__ import annotations
 
+from facegate_convert._evaluate._album import worst_page
 from facegate_convert._evaluate._attributes import Attribute, read_attributes
 from facegate_convert._evaluate._calibrate import calibrate, points_from
 from facegate_convert._evaluate._checks import Requirement, parse_requirement
@@ -66,4 +67,5 @@ __all__ = [
     "read_presentations",
     "save_evaluation",
     "validate",
+    "worst_page",
 ]

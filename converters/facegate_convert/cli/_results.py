@@ -22,9 +22,13 @@ _ANY = 1000  # times as bad: nothing is known
 @click.command(short_help="Make the page of a result.")
 @click.argument("result", type=FILE)
 @click.option("-o", "--output", "target", type=FILE, help="HTML file [default: report.html in the result's folder].")
+@click.option("--photographs", type=FILE, help="The dataset's folder: also show the worst pairs, in worst.html.")
 @click.pass_obj
-def report(output: Output, result: Path, target: Path | None) -> None:
-    """Write one self-contained HTML page about RESULT, a folder that `facegate evaluate run` wrote."""
+def report(output: Output, result: Path, target: Path | None, photographs: Path | None) -> None:
+    """Write one self-contained HTML page about RESULT, a folder that `facegate evaluate run` wrote.
+
+    It shows no photograph. --photographs makes a second page, of the pairs that went wrong most; it shows people.
+    """
     from facegate_convert import _evaluate as room  # noqa: PLC0415 - see the module
     from facegate_convert._files import write_file  # noqa: PLC0415
     from facegate_convert._pages import evaluation_page  # noqa: PLC0415
@@ -33,7 +37,14 @@ def report(output: Output, result: Path, target: Path | None) -> None:
     path = target or (result if result.is_dir() else result.parent) / "report.html"
     # Scores' distributions and ids of photographs are in it: it is the evaluator's to pass on.
     write_file(path, [evaluation_page(evaluation.to_dict()).encode()], mode=0o600)
-    output.emit({"file": str(path), "size": path.stat().st_size}, f"wrote {path}")
+    worst = None
+    if photographs is not None:
+        folder = result if result.is_dir() else result.parent
+        page = room.worst_page(evaluation, room.load_manifest(folder / room.MANIFEST), photographs)
+        worst = path.with_name("worst.html")
+        write_file(worst, [page.encode()], mode=0o600)
+    data = {"file": str(path), "size": path.stat().st_size, "worst": None if worst is None else str(worst)}
+    output.emit(data, f"wrote {path}" + (f" and {worst}, which shows people" if worst is not None else ""))
 
 
 @click.command(short_help="Put two results side by side.")

@@ -276,6 +276,27 @@ def test_templates_go_where_they_are_told_or_nowhere(run, bundle, rendered_peopl
     assert room.load_evaluation(tmp_path / "a").curve == room.load_evaluation(tmp_path / "b").curve
 
 
+def test_worst_pairs_are_shown_only_if_asked_for(run, bundle, rendered_people, tmp_path):
+    """--photographs makes a page of its own, with the evaluated bytes and no others; the report shows nobody."""
+    run(evaluate_run, bundle, rendered_people, "-o", tmp_path / "r", *BASIS, "--replicates", 0, "--worst", 2)
+    assert run(report, tmp_path / "r").data["worst"] is None
+    assert not (tmp_path / "r/worst.html").exists()
+    found = run(report, tmp_path / "r", "--photographs", rendered_people)
+    page = tmp_path / "r/worst.html"
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    assert page.read_text().count("data:image/jpeg;base64,") == 8
+    assert "data:image" not in (tmp_path / "r/report.html").read_text()
+    assert "shows people" in found.text
+    with pytest.raises(DatasetChangedError, match="not in"):
+        run(report, tmp_path / "r", "--photographs", tmp_path)
+    other = tmp_path / "other"
+    for path in rendered_people.rglob("*.png"):
+        (other / path.relative_to(rendered_people)).parent.mkdir(parents=True, exist_ok=True)
+        (other / path.relative_to(rendered_people)).write_bytes(b"somebody else")
+    with pytest.raises(DatasetChangedError, match="not the one that was evaluated"):
+        run(report, tmp_path / "r", "--photographs", other)
+
+
 def test_two_results_side_by_side(run, made, tmp_path):
     """Better features have lower error rates; results of other photographs are put side by side with exit code 1."""
     given = made(people=14, each=5, noise=1.4)
