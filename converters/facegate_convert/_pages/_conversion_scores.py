@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from facegate_convert._pages._curves import Line, Series, compared, scatter, trade_off
+from facegate_convert._pages._curves import Line, trade_off
+from facegate_convert._pages._distributions import Series, compared, scatter
 from facegate_convert._pages._page import Table
 from facegate_convert._pages._parts import (
     absent,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from facegate_convert._pages._curves import Line, Series, histogram, trade_off
+from facegate_convert._pages._curves import Line, roc, trade_off
+from facegate_convert._pages._distributions import Series, histogram
 from facegate_convert._pages._evaluation_data import add_about, add_failures, add_worst
 from facegate_convert._pages._evaluation_parts import VERDICTS, add_groups, add_liveness, add_open_set
 from facegate_convert._pages._page import Mark, Page, Table
@@ -200,6 +201,9 @@ def _points(page: Page, result: Mapping[str, Any]) -> None:
             shaded = " Shaded at the left: less than one error in all impostor comparisons." if trials else ""
             crosses = " Crosses: operating points with the intervals of both rates." if spots(points) else ""
             page.plot(plot, f"Band: 95 % interval of FNMR.{crosses}{shaded}", table)
+            other = roc([line], title="Right people accepted (ROC)")
+            if other:
+                page.plot(other, "The same figures in another form: 100 % less FNMR, over FMR.")
         else:
             page.missing(
                 "Error trade-off (DET).", "The data carries no curve: at every threshold one of the two rates is zero."

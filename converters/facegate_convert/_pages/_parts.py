@@ -26,7 +26,7 @@ from facegate_convert._pages._text import (
 )
 
 if TYPE_CHECKING:
-    from facegate_convert._pages._curves import Series
+    from facegate_convert._pages._distributions import Series
     from facegate_convert._pages._page import Page, Status
 
 # Rows of a table behind a curve: enough to draw it again by hand.

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import pytest
 
 from facegate_convert._pages import Cell, Mark, Page, Plot, Table
-from facegate_convert._pages._curves import Series, histogram
+from facegate_convert._pages._distributions import Series, histogram
 from facegate_convert._pages._text import clean
 
 from .reading import SVG, pictures, read, texts

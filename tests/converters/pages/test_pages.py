@@ -34,7 +34,7 @@ def undrawn(monkeypatch):
     def finish(_figure, title, description):
         return _svg.Plot('<svg role="img" aria-labelledby="t d"></svg>', title, description)
 
-    for module in ("_curves", "_groups", "_models"):
+    for module in ("_curves", "_distributions", "_groups", "_models"):
         monkeypatch.setattr(f"facegate_convert._pages.{module}.finish", finish)
 
 
@@ -51,7 +51,7 @@ def test_an_evaluation_shows_every_section(evaluated):
         "Presentation attacks", "Failures", "Worst pairs", "About this evaluation",
     ):  # fmt: skip
         assert heading in said
-    assert len(pictures(evaluated)) == 9
+    assert len(pictures(evaluated)) == 10
     assert 'class="missing"' not in evaluated
 
 

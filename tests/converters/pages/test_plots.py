@@ -7,8 +7,9 @@ from statistics import NormalDist
 
 import pytest
 
-from facegate_convert._pages import _curves, _groups, _models
-from facegate_convert._pages._curves import Line, Series
+from facegate_convert._pages import _curves, _distributions, _groups, _models
+from facegate_convert._pages._curves import Line
+from facegate_convert._pages._distributions import Series
 
 from .examples import curve, rate
 from .reading import paths, pictures, texts
@@ -76,7 +77,7 @@ def test_lines_are_told_apart_without_color():
 def test_a_histogram_shows_shares_of_its_own_kind():
     """Ten genuine and a million impostor comparisons are both to be seen: each kind is 100 % of itself."""
     few, many = Series("genuine", [0.0, 1.0, 2.0], [5, 5]), Series("impostor", [0.0, 1.0, 2.0], [1e6, 0])
-    svg = drawn(_curves.histogram([few, many], title="t"))
+    svg = drawn(_distributions.histogram([few, many], title="t"))
     heights = [
         min(y for _, y in path) for color in ("series-1", "series-2") for path in paths(svg, color) if len(path) > 4
     ]
@@ -100,9 +101,11 @@ def test_a_histogram_shows_shares_of_its_own_kind():
 )
 def test_what_is_no_distribution_is_not_drawn(edges, counts):
     """No counts, counts that do not fit their borders, borders out of order: nothing is drawn of them."""
-    assert _curves.histogram([Series("a", edges, counts)], title="t") is None
+    assert _distributions.histogram([Series("a", edges, counts)], title="t") is None
     assert (
-        _curves.compared([Series("a", edges, counts)], [Series("b", [0, 1], [1])], ("a", "b"), title="t", axis="x")
+        _distributions.compared(
+            [Series("a", edges, counts)], [Series("b", [0, 1], [1])], ("a", "b"), title="t", axis="x"
+        )
         is None
     )
 
@@ -188,10 +191,10 @@ def test_long_models_are_shortened_in_the_middle():
 def test_thresholds_of_a_scatter_are_drawn_where_they_are():
     """Pairs that two models decide differently lie in two quadrants; without a pair there is no plot."""
     pairs = [(0.1, 0.1, False), (0.9, 0.9, True), (0.6, 0.4, True)]
-    plot = _curves.scatter(pairs, (0.5, 0.5), title="t", names=("a", "b"))
+    plot = _distributions.scatter(pairs, (0.5, 0.5), title="t", names=("a", "b"))
     assert {"genuine (2)", "impostor (1)"} <= set(texts(drawn(plot)))
     assert "0.20" in plot.description
-    assert _curves.scatter([(NAN, 0.1, True)], None, title="t", names=("a", "b")) is None
+    assert _distributions.scatter([(NAN, 0.1, True)], None, title="t", names=("a", "b")) is None
 
 
 def test_the_deviate_is_the_normal_quantile():
