@@ -52,8 +52,9 @@ def worst_page(evaluation: Evaluation, manifest: DatasetManifest, photographs: P
             for name in (row["a"], row["b"]):
                 if name not in pictures:
                     pictures[name] = _picture(photographs, *known[name])
-            text = f"{row['a']} and {row['b']}: similarity {row['score']:.4f}"
-            page.plot(Plot(_pair(pictures[row["a"]], pictures[row["b"]], text), text, "Two photographs."), text)
+            text = f"{row['a']} and {row['b']}"
+            pair = Plot(_pair(pictures[row["a"]], pictures[row["b"]], text), text, "Two photographs.")
+            page.plot(pair, f"Similarity {row['score']:.4f}")
     return page.to_html()
 
 

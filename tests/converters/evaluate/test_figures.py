@@ -229,26 +229,22 @@ def test_real_models_on_real_photographs(shared, recognizer, tmp_path):
 
     The independent computation takes the pipeline's templates one by one, as a device makes them, and nothing else.
     """
-    from facegate_convert import embedder  # noqa: PLC0415 - the engine
+    from facegate_convert import Options, embedder, load_models  # noqa: PLC0415 - much, for this test only
 
     file, preprocess = RECOGNIZERS[recognizer]
-    models = shared / "models"
-    named = room.Named(detector=models / "scrfd-500m/scrfd_500m_bnkps_shape320x320.onnx", preprocess=preprocess)
-    opened = room.open_source(str(models / file), named)
+    detector = shared / "models/scrfd-500m/scrfd_500m_bnkps_shape320x320.onnx"
+    both = [
+        *load_models(detector, Options(measure_latency=False)),
+        *load_models(shared / "models" / file, Options(measure_latency=False, preprocess=preprocess)),
+    ]
     pairs = shared / "faces/deepface/master.csv"
     dataset = room.read_dataset(pairs)
     manifest = room.make_manifest(dataset, lawful_basis="a test", pairs=pairs)
     settings = room.Settings(replicates=0)
-    found = room.evaluate(opened.source, dataset, manifest, name="pairs", settings=settings, folder=tmp_path)
-    with pairs.open(newline="") as file_:
-        rows = list(csv.DictReader(file_))
-    from facegate_convert._bundles import load_models  # noqa: PLC0415
-    from facegate_convert._convert import Options  # noqa: PLC0415
-
-    both = [
-        *load_models(named.detector, Options(measure_latency=False)),
-        *load_models(models / RECOGNIZERS[recognizer][0], Options(measure_latency=False, preprocess=preprocess)),
-    ]
+    source = room.models_source(both, "real models")
+    found = room.evaluate(source, dataset, manifest, name="pairs", settings=settings, folder=tmp_path)
+    with pairs.open(newline="") as listed:
+        rows = list(csv.DictReader(listed))
     with embedder(both) as embed:
         files = {name for row in rows for name in (row["file_x"], row["file_y"])}
         vectors = {name: embed(pairs.parent / name).data.astype(np.float64) for name in files}

@@ -10,6 +10,7 @@ import click
 import numpy as np
 import pytest
 
+from facegate._reference import KEY
 from facegate_convert import _evaluate as room
 from facegate_convert.cli._evaluate import run as evaluate_run
 from facegate_convert.cli._results import compare, report
@@ -21,6 +22,8 @@ from facegate_convert.errors import (
     OutputFileError,
     ResultError,
 )
+from facegate_edge import SigningKey
+from facegate_edge.errors import UntrustedKeyError
 
 BASIS = ("--lawful-basis", "people who do not exist")
 
@@ -263,6 +266,36 @@ def test_the_bundles_own_thresholds_are_measured_too(run, bundle, rendered_peopl
     templates = list((tmp_path / "r/templates").iterdir())
     assert [stat.S_IMODE(p.stat().st_mode) for p in templates] == [0o600]
     assert stat.S_IMODE((tmp_path / "r/templates").stat().st_mode) == 0o700
+
+
+def test_onnx_models_are_evaluated_without_a_bundle(run, reference_models, rendered_people, tmp_path):
+    """A recogniser and a detector as ONNX files: converted on the way, and told apart from a bundle."""
+    source = reference_models / "recognizer.onnx"
+    end = (rendered_people, "-o", tmp_path / "r", *BASIS, "--replicates", 0)
+    run(evaluate_run, source, *end, "--detector", reference_models / "detector.onnx")
+    found = room.load_evaluation(tmp_path / "r")
+    assert found.source["kind"] == "onnx"
+    assert [(m["role"], m["precision"]) for m in found.source["models"]] == [
+        ("detector", "float32"),
+        ("recognizer", "float32"),
+    ]
+    assert any("converted to float32" in warning for warning in found.warnings)
+    assert found.comparisons["genuine"] > 20
+    with pytest.raises(EvaluationError, match="holds no recognizer, but a detector"):
+        run(evaluate_run, reference_models / "detector.onnx", *end, "--detector", reference_models / "detector.onnx")
+
+
+def test_a_signature_can_be_demanded(run, bundle, rendered_people, tmp_path):
+    """--trust opens a bundle of that signer only; then no note says that nobody looked."""
+    end = (rendered_people, "-o", tmp_path / "r", *BASIS, "--replicates", 0)
+    (tmp_path / "other.pub").write_bytes(SigningKey.generate().verify_key.to_pem())
+    (tmp_path / "other.pub").chmod(0o644)
+    with pytest.raises(UntrustedKeyError):
+        run(evaluate_run, bundle, *end, "--trust", tmp_path / "other.pub")
+    assert not (tmp_path / "r").exists()
+    found = run(evaluate_run, bundle, *end, "--trust", KEY)
+    assert not any("signature" in warning for warning in found.data["evaluation"]["warnings"])
+    assert found.data["evaluation"]["source"]["trusted"]
 
 
 def test_templates_go_where_they_are_told_or_nowhere(run, bundle, rendered_people, tmp_path):
