@@ -30,15 +30,13 @@ from PIL import Image, ImageFilter
 
 from facegate.simulation import Identity, draw_portrait, render
 from facegate_convert import _measure, load_graph, lower, read_pairs
-from facegate_convert._calibration import prepare
 from facegate_convert._convert import Options, convert
 from facegate_convert._families import recognize
 from facegate_convert._heads import finish
 from facegate_convert._images import list_images
 from facegate_convert._interpreter import quiet
 from facegate_convert._options import PRESETS
-from facegate_convert._quantize import carry_threshold, quantize_dynamic, search
-from facegate_convert._quantize._drift import scores_of
+from facegate_convert._quantize import quantize_dynamic, search
 from facegate_edge import Aligner, Detector, load_image, make_engine
 
 RECOGNIZERS = {
@@ -243,56 +241,36 @@ def recognizer(title, net, calibration, people_crops, genuine, impostor, faces):
 
 
 def detector(title, file, photographs, calibration):
-    """Faces that float32 and a quantised model find, at thresholds carried over; rows by precision."""
+    """Faces that float32 and a quantised model find, the latter at the threshold of its conversion; rows by precision."""
     exact = convert(file, Options(measure_latency=False))
     rows = {}
     with make_engine(exact.model, threads=1) as engine:
         reference = Detector(exact.info, engine)
         wanted = {path: reference.detect(load_image(path)) for path in photographs}
-    crops = prepare(calibration, exact.info, exact.model)
-    graph = load_graph(file)
-    match = recognize(graph)
-    graph = finish(graph, match.outputs)
-    ends = [(p - m) * s for m, s in zip(exact.info.input.mean, exact.info.input.scale, strict=True) for p in (0, 255)]
     for precision in ("int8", "mixed"):
         start = time.perf_counter()
-        inputs = [getattr(v, "array", v) for v in crops.inputs]
-        chosen = search(
-            graph,
-            {o.source: o.name for o in match.outputs},
-            exact.model,
-            inputs,
-            precision=precision,
-            input_range=(min(ends), max(ends)),
-            role="detector",
-        ).chosen
+        options = Options(precision=precision, calibration=calibration, measure_latency=False, allow_drift=True)
+        made = convert(file, options)
         took = time.perf_counter() - start
-        info = _quantized_info(exact.info, chosen.model)
-        a, b = (_measure.run_engine(m, inputs) for m in (exact.model, chosen.model))
-        strides = [n.partition("_")[2] for n in a if n.partition("_")[0] == "score"]
-        before = exact.info.detector.score_threshold
-        after, _ = carry_threshold(*(np.concatenate([scores_of(s, x) for x in strides]) for s in (a, b)), before)
-        info = replace(info, detector=replace(info.detector, score_threshold=after))
-        with make_engine(chosen.model, threads=1) as engine:
-            finder = Detector(info, engine)
+        with make_engine(made.model, threads=1) as engine:
+            finder = Detector(made.info, engine)
             found = {path: finder.detect(load_image(path)) for path in photographs}
-        rows[precision] = _overlaps(wanted, found) | {"threshold": after, "size": len(chosen.model), "seconds": took}
-    print(f"\n{title}: {sum(map(len, wanted.values()))} faces in {len(wanted)} photographs at {before}")
+        rows[precision] = _overlaps(wanted, found) | {
+            "threshold": made.info.detector.score_threshold,
+            "size": len(made.model),
+            "partitions": _measure.partitions(made.model),
+            "seconds": took,
+        }
+    print(
+        f"\n{title}: {sum(map(len, wanted.values()))} faces in {len(wanted)} photographs at {exact.info.detector.score_threshold}"
+    )
     for name, r in rows.items():
         print(
             f"{'':4}{name:8} missed {r['missed']}, extra {r['extra']}, mean IoU {r['iou']:.3f}, at {r['threshold']:.3f}"
-            f"; {r['size'] / 1000:.0f} kB; searched for {r['seconds']:.0f} s",
+            f"; {r['size'] / 1000:.0f} kB, {r['partitions']} partitions; converted in {r['seconds']:.0f} s",
             flush=True,
         )
     return rows
-
-
-def _quantized_info(info, model):
-    with make_engine(model) as engine:
-        (tensor,) = engine.input_infos
-        by_name = {o.name: o for o in engine.output_infos}
-    outputs = tuple(by_name[o.name] for o in info.outputs)
-    return replace(info, precision="int8", input=replace(info.input, tensor=tensor), outputs=outputs)
 
 
 def _overlaps(wanted, found):

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from facegate_convert._quantize import CHOICES, PRECISIONS, Recipe, Score, carry_threshold, quantize, search
+from facegate_convert._quantize import CHOICES, PRECISIONS, Recipe, Score, quantize, search
 from facegate_convert._quantize._drift import drift, scores_of
-from facegate_convert.errors import CalibrationError, MeasureError, QuantizationError
+from facegate_convert.errors import CalibrationError, QuantizationError
 from facegate_edge import target
 
 from . import quantize_nets as nets
@@ -177,36 +177,6 @@ def test_recipes_describe_themselves():
     assert recipe.describe() == "mixed, mse ranges, equalised, biases corrected, PReLU rewritten, 2 operators float32"
     assert recipe.to_dict()["float_layers"] == ["a", "b"]
     assert replace(recipe, precision="float16", float_layers=()).to_dict()["calibration"] == ""
-
-
-@pytest.mark.parametrize(
-    ("found", "threshold", "wrong"),
-    [
-        ([0.1, 0.4, 0.6, 0.9], 0.5, 0),
-        ([0.1, 0.3, 0.4, 0.7], 0.35, 0),
-        ([0.1, 0.7, 0.8, 0.95], 0.75, 0),
-        ([0.1, 0.8, 0.6, 0.9], 0.5, 1),
-    ],
-    ids=["nothing moved", "scores sank", "scores rose", "one cannot be helped"],
-)
-def test_a_threshold_is_carried(found, threshold, wrong):
-    """To where the same cells are accepted, as near to the source's as that is."""
-    exact = np.array([0.1, 0.4, 0.6, 0.9], np.float32)
-    carried = carry_threshold(exact, np.array(found, np.float32), 0.5)
-    assert carried[0] == pytest.approx(threshold, abs=1e-6)
-    assert carried[1] == wrong
-
-
-def test_a_threshold_that_nothing_reaches_stays():
-    """Without an accepted cell there is nothing to carry it by."""
-    assert carry_threshold(np.zeros(4, np.float32), np.full(4, 0.2, np.float32), 0.5) == (0.5, 0)
-
-
-@pytest.mark.parametrize("found", [np.zeros(3, np.float32), np.zeros((0,), np.float32)])
-def test_scores_of_other_cells_are_refused(found):
-    """Different shapes, or none at all, are an error."""
-    with pytest.raises(MeasureError):
-        carry_threshold(np.zeros(len(found) and 4, np.float32), found, 0.5)
 
 
 def test_drift_looks_at_directions_and_at_faces():

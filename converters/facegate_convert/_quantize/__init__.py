@@ -13,7 +13,6 @@ from facegate_convert._quantize._quantizer import (
 )
 from facegate_convert._quantize._recipe import CALIBRATIONS, CHOICES, PRECISIONS, Recipe
 from facegate_convert._quantize._search import quantize, search
-from facegate_convert._quantize._threshold import carry_threshold
 
 __all__ = [
     "CALIBRATIONS",
@@ -27,7 +26,6 @@ __all__ = [
     "Recipe",
     "Score",
     "Search",
-    "carry_threshold",
     "equalize",
     "measure_ranges",
     "quantize",
