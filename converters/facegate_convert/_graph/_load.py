@@ -291,6 +291,7 @@ def _finish(b: Builder, outputs: list[str], inputs: set[str]) -> None:
     _patterns.fuse_activations(b)
     _patterns.invert_roots(b)
     _patterns.merge_padding(b)
+    _patterns.merge_channels(b)
     _affine.drop_neutral(b)
     computed = [b.resolve(o) for o in computed]
     _affine.fold_affine(b, computed)

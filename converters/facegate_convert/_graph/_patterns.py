@@ -109,6 +109,37 @@ def merge_padding(b: Builder) -> None:
     b.nodes = nodes
 
 
+def merge_channels(b: Builder) -> None:
+    """Channels exchanged before a Conv (colours turned round, a shuffle) go into its weight, which costs nothing."""
+    producers = {o: n for n in b.nodes for o in n.outputs}
+    nodes = []
+    for original in b.nodes:
+        node = _resolved(b, original)
+        before = producers.get(node.inputs[0]) if node.op == "Conv" and node.attributes["group"] == 1 else None
+        order = None if before is None else _exchanged(b, before)
+        weight = None if order is None else b.constant(node.inputs[1])
+        if before is not None and weight is not None and b.affordable(weight.size):
+            merged = np.empty_like(weight)
+            merged[:, order] = weight
+            inputs = (b.resolve(before.inputs[0]), b.new_constant(node.inputs[1], merged), *node.inputs[2:])
+            node = Node("Conv", node.name, inputs, node.outputs, node.attributes)
+        nodes.append(node)
+    b.nodes = nodes
+
+
+def _exchanged(b: Builder, node: Node) -> list[int] | None:
+    """Which channel comes from where, if an image's channels are exchanged and nothing else happens."""
+    shape = b.shapes[node.outputs[0]]
+    if len(shape) != 4 or b.shapes[node.inputs[0]] != shape:  # noqa: PLR2004 - NCHW
+        return None
+    every = list(range(shape[1]))
+    if node.op == "Gather" and node.attributes["axis"] == 1:
+        order = list(node.attributes["indices"])
+        return order if sorted(order) == every else None
+    back = (0, shape[1] - 1, 0, 0), (1, -1, 1, 1)
+    return every[::-1] if node.op == "Slice" and (node.attributes["starts"], node.attributes["steps"]) == back else None
+
+
 def _is_border(node: Node) -> bool:
     """Whether it pads rows and columns of an image with zeros, and nothing else."""
     a = node.attributes

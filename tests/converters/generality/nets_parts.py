@@ -1,4 +1,4 @@
-"""Parts that several architectures share: convolutions with normalisation and activation, attention, residual blocks."""
+"""Parts that several architectures share: convolutions with what follows them, attention, residual blocks."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class _GhostBottleneck(nn.Module):
 
 
 def ghostnet() -> nn.Module:
-    """GhostNet: cheap depthwise copies joined to a convolution's result and cut to size, hard squeeze and excitation."""
+    """GhostNet: cheap depthwise copies joined to a convolution's result and cut to size."""
     return nn.Sequential(
         unit(3, 8, 3, 2, act=nn.ReLU()),
         _GhostBottleneck(8, 8, 1, excite=False),
@@ -490,7 +490,7 @@ class _Normalised(nn.Module):
 
 
 def normalisations() -> nn.Module:
-    """InstanceNorm, GroupNorm and their activations: Mish, ELU, CELU, SELU, Softplus, Softsign, logarithm of sigmoid."""
+    """InstanceNorm, GroupNorm, Mish, ELU, CELU, SELU, Softplus, Softsign, Hardshrink, logarithms of sigmoid and softmax."""
     return nn.Sequential(
         _Normalised(3, 8, nn.InstanceNorm2d(8, affine=True), nn.Mish()),
         _Normalised(8, 16, nn.GroupNorm(4, 16), nn.ELU()),

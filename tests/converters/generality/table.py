@@ -31,7 +31,9 @@ HEAD = ("architecture", "exporter, operator set", "ONNX nodes", "operators", "TR
 
 def _helpers() -> Any:
     """The test suite's own comparison with onnxruntime."""
-    spec = importlib.util.spec_from_file_location("facegate_conftest", Path(__file__).resolve().parents[1] / "conftest.py")
+    spec = importlib.util.spec_from_file_location(
+        "facegate_conftest", Path(__file__).resolve().parents[1] / "conftest.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -47,7 +49,7 @@ def measure(name: str, helpers: Any) -> tuple[str, str, int, int, int, int, floa
         pieces = partitions(lowered.model)
     error = helpers._difference(lowered, helpers._reference(data, feeds), found)
     parts = name.split(".")
-    kind = parts[1].replace("-", " ") + (", open size" if len(parts) > 2 else "")
+    kind = parts[1].replace("-", " ") + (" (open size)" if len(parts) > 2 else "")
     nodes = len(onnx.ModelProto.FromString(data).graph.node)
     operators = lowered.operators
     return parts[0], kind, nodes, sum(operators.values()), operators.get("TRANSPOSE", 0), pieces, error

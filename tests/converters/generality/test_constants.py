@@ -17,7 +17,11 @@ from facegate_convert import errors, load_graph
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-EXAMPLES = settings(phases=[Phase.explicit, Phase.generate], max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+EXAMPLES = settings(
+    phases=[Phase.explicit, Phase.generate],
+    max_examples=150,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
 SMALL = st.integers(-4, 4)
 FAR = st.sampled_from([-(2**63), -(2**31), -9, 9, 2**31 - 1, 2**63 - 1])
 

@@ -396,3 +396,28 @@ def test_a_mean_and_deviation_written_in_parts_divide_little(
     assert (
         lower(load_graph(onnx_model(nodes, {"x": x.shape}, ["y", "r"], {"two": np.float32(2)}))).operators["SQRT"] == 1
     )
+
+
+@pytest.mark.parametrize(
+    ("node", "weights"),
+    [
+        (helper.make_node("Gather", ["x", "i"], ["t"], axis=1), {"i": np.asarray([2, 0, 1])}),
+        (
+            helper.make_node("Slice", ["x", "s", "e", "a", "q"], ["t"]),
+            {"s": np.asarray([-1]), "e": np.asarray([-9]), "a": np.asarray([1]), "q": np.asarray([-1])},
+        ),
+        (helper.make_node("Pad", ["x"], ["t"], pads=[0, 0, 1, 0, 0, 0, 2, 1]), {}),
+    ],
+    ids=["exchanged", "turned round", "padded"],
+)
+def test_what_a_convolution_can_do_by_itself_is_left_to_it(
+    node: Any, weights: dict[str, np.ndarray], onnx_model: Callable[..., bytes], check: Callable[..., Any]
+) -> None:
+    """Colours turned round go into its weight, zeros around the image into its padding; read by others, both stay."""
+    rng = np.random.default_rng(0)
+    conv = helper.make_node("Conv", ["t", "w"], ["y"], pads=[0, 1, 0, 0], strides=[2, 2])
+    arrays = {"w": rng.normal(size=(5, 3, 3, 3)).astype(np.float32)} | weights
+    feeds = {"x": rng.normal(size=(1, 3, 8, 8)).astype(np.float32)}
+    lowered = check(onnx_model([node, conv], {"x": (1, 3, 8, 8)}, ["y"], arrays, opset=10), feeds)
+    assert set(lowered.operators) <= {"CONV_2D", "PAD"}
+    check(onnx_model([node, conv], {"x": (1, 3, 8, 8)}, ["y", "t"], arrays, opset=10), feeds)
