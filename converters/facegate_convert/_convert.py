@@ -7,28 +7,27 @@ it is refused, with the reason.
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from facegate_convert import _anatomy, _families, _gates, _measure, _samples, _statements
+from facegate_convert import _anatomy, _gates, _measure, _samples
 from facegate_convert._calibration import prepare
 from facegate_convert._info import model_info
 from facegate_convert._options import PRESETS, Options
-from facegate_convert._quantize import CHOICES, MIN_CALIBRATION_INPUTS, Score, search
-from facegate_convert._report import NOT_MEASURED, Report
+from facegate_convert._quantize import CHOICES, Score, search
 from facegate_convert._source import OnnxEngine, float_model, read_source
 from facegate_convert._stopwatch import Stopwatch
+from facegate_convert._summary import CALIBRATED, Found, summarize
 from facegate_convert.errors import CalibrationError, ConvertError, MeasureError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from facegate_convert._anatomy import Anatomy
     from facegate_convert._calibration import Crops
     from facegate_convert._gates import Findings, Gate, Judge
     from facegate_convert._options import Progress
-    from facegate_convert._quantize import Recipe, Search
+    from facegate_convert._quantize import Search
+    from facegate_convert._report import Report
     from facegate_convert._source import Source
     from facegate_edge._manifest import ModelInfo
     from facegate_edge._targets import Target
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["MAX_DRIFT", "PRESETS", "Conversion", "Options", "convert", "load_detector"]
 
 MAX_DRIFT = _gates.LIMITS.parity
-_CALIBRATED = ("int8", "mixed")  # precisions whose activations have fixed ranges, which photographs must show
 _SEARCHED = ("mixed", "auto")  # precisions for which the search chooses by decisions, not by drift alone
 _THREADS = (1, 2)  # that models are timed with
 
@@ -94,7 +92,7 @@ def convert(source: Path, options: Options | None = None, *, progress: Progress 
 
 
 def _check_photographs(options: Options) -> None:
-    if options.precision in _CALIBRATED and options.calibration is None:
+    if options.precision in CALIBRATED and options.calibration is None:
         raise CalibrationError(
             f"{options.precision} needs photographs to calibrate the model on",
             hint="give --calibration DIR with some dozens of photographs as the device will see them, or use "
@@ -120,6 +118,7 @@ class _Made:
         self.anatomy = _anatomy.of_model(float32)
         self.crops = self._prepare()
         self.samples = _samples.split(self.crops, info)
+        self.labels = self._labels()
 
     def finish(self) -> Conversion:
         """Quantise, judge, measure, and refuse or give the model."""
@@ -137,9 +136,10 @@ class _Made:
             precision = chosen.chosen.recipe.precision
             model = chosen.chosen.model
             info = model_info(model, self.source, precision)
-            judge = _gates.Judge(engine, self.float_info, self.samples, self._labels())
+            judge = _gates.Judge(engine, self.float_info, self.samples, self.labels)
         findings, info = _judged(judge, model, info)
         anatomy = self.anatomy if precision == "float32" else _anatomy.of_model(model)
+        info = self._with_arithmetic(info)
         gates = [parity_gate, *findings.gates]
         speed, latency = self._speed(model, precision)
         if precision != "float32":
@@ -154,9 +154,27 @@ class _Made:
             allowances=_gates.allowances(settled),
         )
         info = dataclasses.replace(info, provenance=provenance)
-        report = self._report(info, chosen, settled, findings, anatomy, parity_float, latency, model)
+        found = Found(
+            info, chosen, settled, findings, self.anatomy, anatomy, parity_float, latency, self._operators(model)
+        )
+        report = summarize(self.source, self.wanted, self.samples, self.float32, found, watch.seconds())
         _gates.refuse(settled, f"{precision} model", report)
         return Conversion(model, info, report, self.crops.names if self.crops else ())
+
+    def _with_arithmetic(self, info: ModelInfo) -> ModelInfo:
+        """The entry with the arithmetic that was asked for, where model and target can have it.
+
+        Raises:
+            ConvertError: they cannot.
+        """
+        if not self.options.float16_arithmetic:
+            return info
+        if info.precision != "float16" or not self.wanted.float16_arithmetic:
+            raise ConvertError(
+                f"{info.precision} on {self.wanted.title} is not calculated in float16",
+                hint="--float16-arithmetic needs --precision float16 and a --target whose cores have it, e.g. rpi5",
+            )
+        return dataclasses.replace(info, arithmetic="float16")
 
     def _prepare(self) -> Crops | None:
         options = self.options
@@ -260,89 +278,6 @@ class _Made:
         except MeasureError as error:
             return {"not_run": str(error)}
 
-    def _report(
-        self,
-        info: ModelInfo,
-        chosen: Search,
-        gates: tuple[Gate, ...],
-        findings: Findings,
-        anatomy: Anatomy,
-        parity_float: Parity,
-        latency: dict[str, dict[str, float]],
-        model: bytes,
-    ) -> Report:
-        options, crops, samples = self.options, self.crops, self.samples
-        match = self.source.match
-        calibrated = chosen.chosen.recipe.calibrated
-        nothing = {"not_run": "for another kind of model"}
-        sections: dict[str, Any] = dict.fromkeys(NOT_MEASURED, nothing) | findings.sections
-        return Report(
-            source=self.source.path.name,
-            source_sha256=self.source.sha256,
-            role=match.role,
-            family=match.family,
-            asked=options.precision,
-            precision=info.precision,
-            via=options.via,
-            target={"name": self.wanted.name, "title": self.wanted.title},
-            input=f"{match.sketch.width}x{match.sketch.height} {match.preprocessing.color}, "
-            f"{_families.describe(match.preprocessing)}",
-            assumptions=match.assumptions,
-            warnings=_warnings(crops, len(samples.fit), info, gates),
-            inputs=samples.described,
-            calibration=info.provenance.calibration,
-            calibration_method=self._described(chosen.chosen.recipe).split(", ", 1)[-1] if calibrated else "",
-            calibration_images=crops.images if crops else 0,
-            calibration_inputs=len(samples.fit) if calibrated else 0,
-            unreadable=crops.unreadable if crops else 0,
-            without_face=crops.without_face if crops else 0,
-            parity_float=parity_float,
-            parity=info.provenance.parity,
-            size_source=self.source.size,
-            size_float=len(self.float32),
-            size=len(model),
-            partitions=anatomy.partitions,
-            latency=latency,
-            why=self._without_slopes(chosen.why),
-            recipes=self._recipes(chosen),
-            graph={"before": _anatomy.of_graph(self.source.raw).to_dict(), "after": anatomy.to_dict()},
-            layers=[layer.to_dict() for layer in chosen.chosen.layers],
-            gates=[gate.to_dict() for gate in gates],
-            operators=self._operators(model),
-            allowances=list(info.provenance.allowances),
-            refused=_gates.refusal(gates),
-            seconds=self.watch.seconds(),
-            **sections,
-        )
-
-    def _recipes(self, chosen: Search) -> list[dict[str, Any]]:
-        rows = []
-        for candidate in chosen.tried:
-            known = math.isfinite(candidate.error)
-            rows.append(
-                {
-                    "text": self._described(candidate.recipe),
-                    "precision": candidate.recipe.precision,
-                    "error": float(f"{candidate.error:.6g}") if known else None,
-                    "size": candidate.size,
-                    "partitions": candidate.partitions,
-                    "loss": None if candidate.loss is None else float(f"{candidate.loss:.6g}"),
-                    "accepted": candidate.accepted,
-                    "chosen": candidate is chosen.chosen,
-                    "why": candidate.note,
-                }
-            )
-        return rows
-
-    def _described(self, recipe: Recipe) -> str:
-        return self._without_slopes(recipe.describe())
-
-    def _without_slopes(self, text: str) -> str:
-        """A recipe says what becomes of PReLU; nobody asks where there is none."""
-        if any(node.op in ("PRelu", "LeakyRelu") for node in self.source.graph.nodes):
-            return text
-        return text.replace(", PReLU left float", "").replace(", PReLU rewritten", "")
-
 
 def load_detector(path: Path, tell: Progress) -> tuple[ModelInfo, bytes]:
     """A detector to prepare photographs with, from a bundle or converted from an ONNX file on the way.
@@ -385,22 +320,3 @@ def _parity_gate(parity: Parity, evidence: str) -> Gate:
         evidence=f"output {worst}, {evidence}",
         why=f"it differs from its source: output {worst}",
     )
-
-
-def _warnings(crops: Crops | None, fitted: int, info: ModelInfo, gates: tuple[Gate, ...]) -> tuple[str, ...]:
-    found = []
-    if info.precision in _CALIBRATED and fitted < MIN_CALIBRATION_INPUTS:
-        found.append(f"calibrated on {fitted} inputs only; use at least {MIN_CALIBRATION_INPUTS}, better some hundreds")
-    if crops and crops.unreadable:
-        found.append(f"{crops.unreadable} files of the calibration folder are no images that can be read")
-    if crops and crops.without_face:
-        found.append(f"no usable face was found in {crops.without_face} photographs of the calibration folder")
-    if crops and crops.left_out:
-        found.append(f"{crops.left_out} photographs were left out: the others fill the memory that inputs may take")
-    found += [f"gate {gate.describe()}" for gate in gates if gate.status == "unsure"]
-    found += [f"gate {gate.describe()}; accepted with {gate.option}" for gate in gates if gate.status == "allowed"]
-    if info.provenance.demonstration:
-        found.append("for demonstrations only: every decision made with a bundle that holds this model is marked so")
-    if info.provenance.licence == _statements.UNKNOWN:
-        found.append("the licence of the weights is unknown (--licence, --commercial-use)")
-    return tuple(found)

@@ -49,6 +49,8 @@ class Options:
             its folder, or without a file a folder for each identity; `infer_pairs` adds what follows from the list.
         truth: CSV file of the faces that really are in the photographs beside it, for a detector.
         attacks: folder of a folder `live` and one for each species of attack, for a liveness model.
+        float16_arithmetic: let a float16 model be calculated in float16 where the target's cores can; no gate of the
+            build host sees what that changes.
         size_budget: bytes that a mixed model may have; None leaves it to the search.
         licence: SPDX expression of the weights' licence; "unknown" takes what the file says (`_statements`).
         commercial_use: whether it allows commercial use, None if unknown.
@@ -76,6 +78,7 @@ class Options:
     infer_pairs: bool = False
     truth: Path | None = None
     attacks: Path | None = None
+    float16_arithmetic: bool = False
     size_budget: int | None = None
     licence: str = _statements.UNKNOWN
     commercial_use: bool | None = None

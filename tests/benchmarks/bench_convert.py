@@ -5,8 +5,8 @@
 Calibrates on every photograph of the folder, those of the pairs as well: this measures cost and not accuracy.
 
 Runs `facegate bundle build` as a person would, in a process of its own, and prints its time, its largest resident
-memory and where the time went. Exits with 1 if it took more than 60 s or 700 MB (the median of the runs counts), or if the
-build failed. Two cores are assumed; a machine that does other work beside makes it longer.
+memory and where the time went. Exits with 1 if it took more than 60 s or 700 MB (the median of the runs counts), or if
+the build failed. Two cores are assumed; a machine that does other work beside makes it longer.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     Pairs = Sequence[tuple[int, int]]
 
 FMRS = (1e-2, 1e-3)
-_ACCEPTED = 1e-2  # share of pairs of different photographs that the threshold of `agreement` accepts
+_ACCEPTED = 1e-2  # share of pairs of different photographs that the threshold of `agreement` accepts, or one of them
+_MIN_STRANGERS = 30
 _ALTERED = 32  # faces that are altered
 _MAX_STRANGERS = 20_000
 _POINTS = 100  # of a curve
@@ -165,7 +166,7 @@ class _Scores:
 
     @property
     def threshold(self) -> float:
-        """What the share _ACCEPTED of the pairs of different photographs reaches."""
+        """What the share _ACCEPTED of the pairs of different photographs reaches, of a few pairs the highest."""
         import numpy as np  # noqa: PLC0415
 
         return float(np.quantile(self.strangers, 1 - _ACCEPTED))
@@ -176,10 +177,10 @@ def _agreement(source: _Scores, model: _Scores, given: Evidence, limits: Limits)
     title = "pictures of one face, altered, that the source takes for one face and the model does not"
     if given.synthetic:
         return not_run(name, title, "no photographs (--calibration)")
-    if len(given.strangers) < 1 / _ACCEPTED:
-        return not_run(
-            name, title, f"{len(given.strangers)} pairs of different photographs set no threshold: 100 are needed"
-        )
+    count = len(given.strangers)
+    if count < _MIN_STRANGERS:
+        why = f"{count} pairs of different photographs set no threshold: {_MIN_STRANGERS} are needed"
+        return not_run(name, title, why)
     accepted = source.selves >= source.threshold
     lost = accepted & (model.selves < model.threshold)
     evidence = (

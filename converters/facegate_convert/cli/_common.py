@@ -112,6 +112,9 @@ def conversion_options(command: Command) -> Command:
             ),
             click.option("--calibration", type=FILE, help="Folder of photographs to calibrate (int8) and compare on."),
             click.option("--input-size", metavar="WxH", callback=parse_size, help="For models that leave it open."),
+            click.option(
+                "--float16-arithmetic", is_flag=True, help="Calculate float16 models in float16 on the target."
+            ),
             click.option("--size-budget", type=click.IntRange(1), metavar="BYTES", help="For mixed: largest size."),
             click.option("--licence", default="unknown", show_default=True, help="SPDX expression, of the weights."),
             click.option(
@@ -156,6 +159,7 @@ def make_options(given: dict[str, Any]) -> Options:
         infer_pairs=given["infer_pairs"],
         truth=given["truth"],
         attacks=given["attacks"],
+        float16_arithmetic=given["float16_arithmetic"],
         size_budget=given["size_budget"],
         licence=given["licence"],
         commercial_use=COMMERCIAL[given["commercial_use"]],

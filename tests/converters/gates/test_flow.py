@@ -228,6 +228,29 @@ def test_auto_chooses_and_says_why(onnx_path, options):
     assert [row["chosen"] for row in report.recipes].count(True) == 1
 
 
+def test_float16_arithmetic_is_for_float16_models_on_cores_that_have_it(onnx_path):
+    """It is asked for, never assumed, and the report says that no gate has seen it."""
+    source = onnx_path("reference/liveness.onnx")
+    asked = Options(precision="float16", float16_arithmetic=True, measure_latency=False)
+    made = convert(source, dataclasses.replace(asked, target="rpi5"))
+    assert made.info.arithmetic == "float16"
+    assert any("no gate" in warning for warning in made.report.warnings)
+    assert convert(source, dataclasses.replace(asked, float16_arithmetic=False)).info.arithmetic == "float32"
+    for wrong in (
+        dataclasses.replace(asked, target="rpi4"),
+        dataclasses.replace(asked, precision="float32", target="rpi5"),
+    ):
+        with pytest.raises(ConvertError, match="not calculated in float16"):
+            convert(source, wrong)
+
+
+def test_labels_that_cannot_be_used_are_told_before_the_work(onnx_path, options, monkeypatch, tmp_path):
+    """A table that is not there is no reason to wait for a search."""
+    monkeypatch.setattr(_convert, "search", None)
+    with pytest.raises(DatasetError, match="cannot be read"):
+        convert(onnx_path("reference/detector.onnx"), dataclasses.replace(options, truth=tmp_path / "absent.csv"))
+
+
 # Labelled photographs
 
 

@@ -119,6 +119,7 @@ def gates():
         rate(50, 100),
         rate(1, 10),
         not_run("truth", "ground truth", "no ground truth (--truth)"),
+        not_run("instructions", "instructions", "no emulator"),
         Gate("speed", "time", "failed", value=3.0, threshold=2.5, option="--allow-slower"),
     ]
 
@@ -126,16 +127,16 @@ def gates():
 def test_what_is_allowed_is_marked_and_no_more():
     """--allow-slower lets the speed pass and nothing else; what was let pass has a name for the manifest."""
     settled = settle(gates(), {"--allow-slower"})
-    assert [g.status for g in settled] == ["passed", "failed", "unsure", "not run", "allowed"]
+    assert [g.status for g in settled] == ["passed", "failed", "unsure", "not run", "not run", "allowed"]
     assert allowances(settled) == ("speed",)
     assert "recall" in refusal(settled)
     assert "speed" not in refusal(settled)
 
 
 def test_strictly_what_is_not_known_fails():
-    """--strict refuses what is unsure and what could not be run; only the former is a matter of --allow-drift."""
+    """--strict refuses what is unsure and what had no photographs to run on; an emulator is another matter."""
     settled = settle(gates(), {"--allow-slower", "--allow-drift"}, strict=True)
-    assert [g.status for g in settled] == ["passed", "allowed", "allowed", "failed", "allowed"]
+    assert [g.status for g in settled] == ["passed", "allowed", "allowed", "failed", "not run", "allowed"]
     with pytest.raises(EvidenceError, match="truth: no ground truth") as caught:
         refuse(settled, "int8 model")
     assert "--strict" in caught.value.hint
