@@ -63,7 +63,8 @@ def summarize(
     match, info, crops, chosen = source.match, found.info, samples.crops, found.chosen
     calibrated = crops is not None and chosen.chosen.recipe.calibrated
     slopes = any(node.op in ("PRelu", "LeakyRelu") for node in source.graph.nodes)
-    sections: dict[str, Any] = dict.fromkeys(NOT_MEASURED, {"not_run": "for another kind of model"})
+    nothing = {"not_run": "for another kind of model"}
+    sections: dict[str, Any] = {name: dict(nothing) for name in NOT_MEASURED}
     sections |= found.findings.sections
     return Report(
         source=source.path.name,
