@@ -120,6 +120,8 @@ def evaluate(
         raise EvaluationError(
             "by what right the photographs are processed is not said", hint="--lawful-basis 'consent of ...'"
         )
+    if presentations is not None and not source.has_liveness:
+        raise EvaluationError("the source has no liveness model", hint="leave --liveness out, or bundle one")
     records, kept = get_records(
         source, dataset, faces=how.faces, folder=folder, jobs=how.jobs, engine=how.engine, progress=progress
     )
@@ -164,7 +166,7 @@ def evaluate(
         "stated_points": sections.stated_section(counted, how.stated, drawn),
         "summary": sections.summary_section(scores, drawn),
         "folds": sections.folds_section(dataset, templates),
-        "open_set": _open_set(dataset, templates, how),
+        "open_set": _open_set(dataset, templates, how, warnings),
         "groups": _groups(dataset, templates, attributes, points, how, progress),
         "liveness": _liveness(source, presentations, how, folder, progress, warnings),
         "worst": sections.worst_section(dataset, counted, names=how.names),
@@ -257,7 +259,7 @@ def _problems(dataset: Dataset, records: Records, templates: Templates, scores: 
     return found
 
 
-def _open_set(dataset: Dataset, templates: Templates, how: Settings) -> dict[str, Any]:
+def _open_set(dataset: Dataset, templates: Templates, how: Settings, warnings: list[str]) -> dict[str, Any]:
     from facegate_convert._evaluate._gallery import assign_roles, search  # noqa: PLC0415 - where it is used
     from facegate_convert._evaluate._sections import open_set_section  # noqa: PLC0415
 
@@ -265,7 +267,11 @@ def _open_set(dataset: Dataset, templates: Templates, how: Settings) -> dict[str
         return {"not_run": "not asked for (--open-set)"}
     if dataset.kind == "pairs":
         return {"not_run": "a pairs file does not say who all the people are"}
-    roles = assign_roles(dataset, templates.usable, enroll=how.enroll)
+    try:
+        roles = assign_roles(dataset, templates.usable, enroll=how.enroll)
+    except EvaluationError as error:  # the other figures stand
+        warnings.append(f"identification was not measured: {error}; {error.hint}")
+        return {"not_run": str(error)}
     return open_set_section(search(dataset, templates, roles), roles, how.fpir)
 
 
@@ -304,8 +310,6 @@ def _liveness(
 
     if presentations is None:
         return {"not_run": "no photographs of attacks were given (--liveness)"}
-    if not source.has_liveness:
-        raise EvaluationError("the source has no liveness model", hint="leave --liveness out, or bundle one")
     shown, live = presentations
     records, kept = get_records(
         source,

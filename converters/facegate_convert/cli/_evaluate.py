@@ -119,18 +119,24 @@ def run(output: Output, /, **given: Any) -> None:
             room.check_manifest(room.load_manifest(given["manifest"]), manifest)
         folder = room.make_folder(given["target"])
         write_file(folder / room.MANIFEST, [manifest.to_bytes()], mode=0o600)
-        evaluation = room.evaluate(
-            opened.source,
-            dataset,
-            manifest,
-            name=given["name"] or given["dataset"].resolve().stem,
-            settings=_with_stated(settings, opened),
-            attributes=attributes,
-            presentations=shown,
-            folder=None if given["no_cache"] else given["cache"] or folder / "templates",
-            notes=[*opened.notes, *notes],
-            progress=progress,
-        )
+        templates = None if given["no_cache"] else given["cache"] or folder / "templates"
+        try:
+            evaluation = room.evaluate(
+                opened.source,
+                dataset,
+                manifest,
+                name=given["name"] or given["dataset"].resolve().stem,
+                settings=_with_stated(settings, opened),
+                attributes=attributes,
+                presentations=shown,
+                folder=templates,
+                notes=[*opened.notes, *notes],
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            if templates is not None:
+                output.progress("interrupted; the same command goes on from here")
+            raise
     path = room.save_evaluation(evaluation, folder)
     data = {"result": str(path), "manifest": str(folder / room.MANIFEST), "evaluation": _shown(evaluation)}
     output.emit(data, lambda: describe(evaluation, path))

@@ -72,6 +72,15 @@ def test_an_open_set_needs_somebody_to_enroll_and_a_stranger(made):
         assign_roles(dataset, np.ones(5, bool))
 
 
+def test_what_cannot_be_identified_does_not_cost_the_other_figures(made, evaluate):
+    """People with two photographs, both to be enrolled: identification is not measured, verification is."""
+    given = made(people=6, each=2)
+    found = evaluate(given.folder, given.features, open_set=True, enroll=2)
+    assert "too few for an open set" in found.open_set["not_run"]
+    assert any("identification was not measured" in warning for warning in found.warnings)
+    assert found.comparisons["genuine"] == 6
+
+
 def test_identification_as_counted_by_hand(made, evaluate):
     """Rank 1, FPIR and FNIR of a result are those of a plain loop over the probes."""
     given = made(people=15, each=4, noise=1.4)
