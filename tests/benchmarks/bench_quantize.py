@@ -241,7 +241,7 @@ def recognizer(title, net, calibration, people_crops, genuine, impostor, faces):
 
 
 def detector(title, file, photographs, calibration):
-    """Faces that float32 and a quantised model find, the latter at the threshold of its conversion; rows by precision."""
+    """Faces that float32 and quantised models find, these at the threshold of their conversion; rows by precision."""
     exact = convert(file, Options(measure_latency=False))
     rows = {}
     with make_engine(exact.model, threads=1) as engine:
@@ -261,9 +261,8 @@ def detector(title, file, photographs, calibration):
             "partitions": _measure.partitions(made.model),
             "seconds": took,
         }
-    print(
-        f"\n{title}: {sum(map(len, wanted.values()))} faces in {len(wanted)} photographs at {exact.info.detector.score_threshold}"
-    )
+    at = exact.info.detector.score_threshold
+    print(f"\n{title}: {sum(map(len, wanted.values()))} faces in {len(wanted)} photographs at {at}")
     for name, r in rows.items():
         print(
             f"{'':4}{name:8} missed {r['missed']}, extra {r['extra']}, mean IoU {r['iou']:.3f}, at {r['threshold']:.3f}"
