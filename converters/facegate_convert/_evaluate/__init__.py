@@ -10,7 +10,7 @@ from facegate_convert._evaluate._attributes import Attribute, read_attributes
 from facegate_convert._evaluate._calibrate import calibrate, points_from
 from facegate_convert._evaluate._checks import Requirement, parse_requirement
 from facegate_convert._evaluate._compare import compare
-from facegate_convert._evaluate._dataset import Dataset, read_dataset, read_identities, read_pairs_file
+from facegate_convert._evaluate._dataset import Dataset, read_dataset, read_identities
 from facegate_convert._evaluate._evaluation import (
     MANIFEST,
     RESULT,
@@ -22,6 +22,7 @@ from facegate_convert._evaluate._evaluation import (
 )
 from facegate_convert._evaluate._manifest import DatasetManifest, check_manifest, load_manifest, make_manifest
 from facegate_convert._evaluate._open import Named, Opened, open_source
+from facegate_convert._evaluate._pairs import read_pairs_file
 from facegate_convert._evaluate._presentations import read_presentations
 from facegate_convert._evaluate._run import FMR_TARGETS, Settings, evaluate, validate
 from facegate_convert._evaluate._sources import Source, bundle_source, features_source, hosted_source, models_source
