@@ -1,46 +1,57 @@
-"""What runs in onnx-tf's own environment: an ONNX file in, a TFLite file out.
+"""What runs in onnx-tf's own environment: an ONNX model in, a TFLite model out.
 
-    python worker.py MODEL.onnx PLAN.json OUT.tflite
+    python -I worker.py IN OUT
 
-The environment has onnx-tf and TensorFlow and nothing of Facegate: this file imports none of it. PLAN.json says how the
-image comes and what is made of the outputs. What onnx-tf refuses ends with exit code 3 and the reason on stdout.
+IN and OUT are numbers of open files: IN holds a line of JSON (how the image comes, what is made of the outputs) and the
+ONNX model behind it; OUT takes the TFLite model. What onnx-tf refuses ends with exit code 3 and the reason in OUT, a
+package that is missing with 4 and its name. The environment has onnx-tf and TensorFlow and nothing of Facegate: this
+file imports none of it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
-REFUSED = 3
+REFUSED, MISSING = 3, 4
+_PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
     """Convert; the exit code."""
-    source, plan, target = map(Path, arguments)
+    source, target = (int(argument) for argument in arguments)
+    # Whoever started this may be killed: nobody would wait for the answer.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", TF_ENABLE_ONEDNN_OPTS="0")
     warnings.simplefilter("ignore")
-    try:
-        target.write_bytes(convert(source, json.loads(plan.read_text())))
-    except Exception as error:  # noqa: BLE001 - onnx-tf and TensorFlow raise whatever they like
-        text = " ".join(str(error).split())
-        # The reason stands at the end, after a traceback of TensorFlow's own that tells nobody anything.
-        print(f"{type(error).__name__}: {text[-300:]}")  # noqa: T201 - the answer of this program
-        return REFUSED
-    return 0
+    code = 0
+    with os.fdopen(source, "rb") as file, os.fdopen(target, "wb") as answer:
+        plan = json.loads(file.readline())
+        try:
+            said = convert(file.read(), plan)
+        except ModuleNotFoundError as error:
+            code, said = MISSING, str(error.name).encode()
+        except Exception as error:  # noqa: BLE001 - onnx-tf and TensorFlow raise whatever they like
+            text = " ".join(str(error).split())
+            # The reason stands at the end, after a traceback of TensorFlow's own that tells nobody anything.
+            code, said = REFUSED, f"{type(error).__name__}: {text[-300:]}".encode()
+        answer.write(said)
+    return code
 
 
-def convert(source: Path, plan: dict[str, Any]) -> bytes:
+def convert(source: bytes, plan: dict[str, Any]) -> bytes:
     """The TFLite model: an image (1, H, W, 3), and the outputs under the names and in the forms of the plan."""
     import onnx  # noqa: PLC0415 - the environment is set first
     import tensorflow as tf  # noqa: PLC0415
     from onnx_tf.backend import prepare  # noqa: PLC0415
 
     tf.get_logger().setLevel("ERROR")
-    net = prepare(onnx.load(str(source))).tf_module
+    net = prepare(onnx.ModelProto.FromString(source), logging_level="ERROR").tf_module
     shape = tuple(plan["shape"])
 
     class Served(tf.Module):  # type: ignore[misc,unused-ignore]
