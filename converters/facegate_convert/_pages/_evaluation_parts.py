@@ -150,11 +150,21 @@ def _curves(page: Page, column: Mapping[str, Any]) -> None:
     plot = trade_off(drawn, title="Error trade-off (DET) by group")
     if plot:
         left = f" The first {_MOST_LINES} of {len(drawn)} groups." if len(drawn) > _MOST_LINES else ""
-        page.plot(plot, f"Comparisons within each group.{left}")
+        page.plot(plot, f"Comparisons within each group.{left}", _curves_table(column))
     else:
         page.missing(
             "Error trade-off (DET) by group.", "No group carries a curve: one of its rates is zero throughout."
         )
+
+
+def _curves_table(column: Mapping[str, Any]) -> Table:
+    """Some points of every group's curve."""
+    names = (("fmr", "FMR"), ("fnmr", "FNMR"))
+    found = [
+        (clean(g.get("name")), curve_table(mapping(g.get("curve")), names, 10)) for g in rows(column.get("groups"))
+    ]
+    made = [[name, *row] for name, table in found if table for row in table.rows]
+    return Table.of(("Group", "Threshold", "FMR", "FNMR"), made)
 
 
 def _cross(page: Page, column: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from facegate_convert._pages._svg import (
     legend,
     mark,
 )
-from facegate_convert._pages._text import errors, number, percent, powers, rate, share, tick
+from facegate_convert._pages._text import errors, number, percent, rate, share, significant, tick
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 # More groups than these are in the table only.
 MOST_GROUPS = 40
 MOST_CELLS = 16
+_FEW_CELLS = 7  # names stand straight, figures are as large as elsewhere
+# Of a matrix's figures: the first in which the highest is at least 1.
+_UNITS = (("%", 1e2), ("per 10,000", 1e4), ("per million", 1e6))
 # Above it, an axis of rates is logarithmic: the reader compares factors, as the rule of 25 % does.
 _LOGARITHMIC = 12.0
 _FAR = 30.0
@@ -127,67 +130,62 @@ def matrix(names: Sequence[str], cells: Sequence[Sequence[Any]], *, title: str, 
         The plot, or None if nothing is in the cells or there are too many groups.
     """
     found = [[share(c) for c in row] if isinstance(row, list | tuple) else [] for row in cells]
-    known = [number(c.get("value")) for row in found for c in row]
-    positive = [v for v in known if v]
     n = len(names)
-    if (
-        not any(v is not None for v in known)
-        or n > MOST_CELLS
-        or any(len(row) != n for row in found)
-        or len(found) != n
-    ):
+    flat = [
+        (c["value"], names[i], names[j]) for i, row in enumerate(found) for j, c in enumerate(row[:n]) if c and i < n
+    ]
+    if not flat or n > MOST_CELLS or len(found) != n or any(len(row) != n for row in found):
         return None
+    positive = [v for v, _, _ in flat if v]
     top, bottom = max(positive, default=1.0), min(positive, default=1.0)
-    side = min(0.62, 5.2 / n)
-    with drawing(0.9 + 0.72 * side * n, min(7.2, 1.9 + 1.25 * side * n)) as (figure, axes):
+    unit, factor = next((u for u in _UNITS if top * u[1] >= 1), _UNITS[-1])
+    few = n <= _FEW_CELLS
+    side = min(0.62, 5.4 / n)
+    with drawing(1.0 + 0.72 * side * n + (0 if few else 0.4), min(7.2, 1.9 + 1.25 * side * n)) as (figure, axes):
         from matplotlib.patches import Rectangle  # noqa: PLC0415 - with the drawing library
 
         for i, row in enumerate(found):
             for j, cell in enumerate(row):
-                value = number(cell.get("value"))
+                value = cell.get("value")
                 # Logarithmic: a factor is a step of shade, as it is a step of risk.
                 step = (math.log(value / bottom) / math.log(top / bottom) if top > bottom else 0.5) if value else 0.0
-                strength = 0.0 if value is None or not value else 0.12 + 0.5 * step
-                axes.add_patch(
-                    Rectangle((j, i), 1, 1, facecolor=SERIES[1], alpha=strength, linewidth=0)
-                    if strength
-                    else Rectangle((j, i), 1, 1, facecolor="none", edgecolor=GRID, linewidth=0.6)
+                style: dict[str, Any] = {"facecolor": SERIES[1], "alpha": 0.12 + 0.5 * step, "linewidth": 0}
+                empty: dict[str, Any] = {"facecolor": "none", "edgecolor": GRID, "linewidth": 0.6}
+                axes.add_patch(Rectangle((j, i), 1, 1, **(style if value else empty)))
+                axes.text(
+                    j + 0.5,
+                    i + 0.5,
+                    _short(cell, factor),
+                    ha="center",
+                    va="center",
+                    fontsize=7.5 if few else 6,
+                    color=INK,
                 )
-                text = "-" if value is None else _short(cell)
-                axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=7.5 if n <= 8 else 6, color=INK)  # noqa: PLR2004
         axes.set_xlim(0, n)
         axes.set_ylim(n, 0)
-        axes.set_xticks([i + 0.5 for i in range(n)], [label(m, 14) for m in names], rotation=0 if n <= 6 else 40)  # noqa: PLR2004
+        turned = {} if few else {"rotation": 40, "ha": "left", "rotation_mode": "anchor"}
+        axes.set_xticks([i + 0.5 for i in range(n)], [label(m, 14) for m in names], **turned)
         axes.set_yticks([i + 0.5 for i in range(n)], [label(m, 20) for m in names])
         axes.xaxis.tick_top()
         axes.xaxis.set_label_position("top")
-        axes.set_xlabel(other)
+        axes.set_xlabel(f"{other} (figures: {unit})")
         axes.set_ylabel(axis)
         axes.grid(visible=False)
         for spine in axes.spines.values():
             spine.set_visible(False)
         axes.tick_params(length=0)
-        worst = max(
-            (
-                (v, names[i], names[j])
-                for i, row in enumerate(found)
-                for j, c in enumerate(row)
-                if (v := number(c.get("value")))
-            ),
-            default=None,
-        )
-        text = f"Highest: {worst[1]} with {worst[2]}, {percent(worst[0])}." if worst else "No error in any pair."
-        return finish(
-            figure, title, f"{title}, a row for each {axis.lower()}, a column for each {other.lower()}. {text}"
-        )
+        worst = max(flat)
+        text = f"Highest: {worst[1]} with {worst[2]}, {percent(worst[0])}." if worst[0] else "No error in any pair."
+        said = f"{title}, a row for each {axis.lower()}, a column for each {other.lower()}; figures in {unit}. {text}"
+        return finish(figure, title, said)
 
 
-def _short(cell: Mapping[str, Any]) -> str:
-    """A rate in a cell: two digits; without an error what is proven."""
-    value, high = number(cell.get("value")), number(cell.get("high"))
-    if value:
-        return powers(value) if value < 1e-4 else f"{100 * value:.2g} %"  # noqa: PLR2004 - 0.01 %
-    return f"< {percent(high, 0, high)}" if high else "0"
+def _short(cell: Mapping[str, Any], factor: float) -> str:
+    """A rate in a cell: two digits of the unit; without an error what is proven."""
+    value, high = cell.get("value"), cell.get("high")
+    if value is None or cell.get("trials") == 0:
+        return "-"
+    return significant(factor * value, 2) if value else f"<{significant(factor * high, 2)}" if high else "0"
 
 
 def marks_by_threshold(

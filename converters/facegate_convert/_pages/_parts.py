@@ -86,19 +86,20 @@ def carried(point: Mapping[str, Any]) -> Mark:
     return Mark(status, {"warn": "no", "good": "yes"}.get(status, "not said"), sentence(point.get("note")))
 
 
-def curve_table(curve: Mapping[str, Any], names: Sequence[tuple[str, str]]) -> Table | None:
+def curve_table(curve: Mapping[str, Any], names: Sequence[tuple[str, str]], most: int = _CURVE_ROWS) -> Table | None:
     """Some points of a curve, evenly chosen, with intervals where there are any.
 
     Args:
         curve: parallel lists; "threshold" comes first.
         names: keys of rates and what they are called.
+        most: rows.
     """
     keys = [("threshold", "Threshold"), *names]
     lists = [numbers(curve.get(key)) for key, _ in keys]
     n = min((len(v) for v in lists), default=0)
     if not n:
         return None
-    step = max(1, -(-n // _CURVE_ROWS))
+    step = max(1, -(-n // most))
     made = []
     for at in range(0, n, step):
         row: list[Any] = [significant(lists[0][at])]
