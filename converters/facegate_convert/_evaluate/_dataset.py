@@ -112,6 +112,8 @@ def read_dataset(
         return read_pairs_file(path, images, infer=infer, progress=progress)
     if images is not None:
         raise DatasetError(f"{path} is a folder of photographs itself", hint="--images goes with a pairs file")
+    if infer:
+        raise DatasetError("every two photographs of a folder are compared already", hint="leave --infer-pairs out")
     return read_identities(path, progress=progress)
 
 

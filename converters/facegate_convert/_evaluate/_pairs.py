@@ -39,6 +39,8 @@ def read_pairs_file(
     lines = _lines(path)
     folder = images if images is not None else path.parent
     if _is_lfw(lines):
+        if infer:
+            raise DatasetError("LFW's protocol is its listed pairs and no others", hint="leave --infer-pairs out")
         return _read_lfw(path, lines, folder, progress)
     return _read_csv(path, lines, folder, infer, progress)
 

@@ -45,9 +45,7 @@ def failures_section(records: Records, counted: Counted) -> Section:
 
 def histogram_section(scores: Scores) -> Section:
     """How the scores of both kinds are distributed."""
-    low = min(-1.0, float(scores.genuine.values[0]), float(scores.impostor.values[0]))
-    high = max(1.0, float(scores.genuine.values[-1]), float(scores.impostor.values[-1]))
-    edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
+    edges = np.linspace(-1, 1, HISTOGRAM_BINS + 1)
     return {
         "edges": edges.tolist(),
         "genuine": scores.genuine.histogram(edges).tolist(),

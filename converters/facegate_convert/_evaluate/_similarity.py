@@ -81,7 +81,7 @@ class Templates:
         """Similarities of photographs pairwise, float64 (n,)."""
         dots: Floats = np.einsum("ij,ij->i", self._vectors[a], self._vectors[b]).astype(np.float64)
         dots *= self._weights[a] * self._weights[b]
-        return dots
+        return np.clip(dots, -1, 1, out=dots)  # rounding alone leads out of the range
 
     def directions(self, places: Indices) -> Floats:
         """The templates of photographs as vectors whose dot products are their similarities, float64 (n, D)."""
@@ -98,7 +98,7 @@ class Templates:
         score: Floats = (a @ b.T).astype(np.float64)
         score *= of_a[:, None]
         score *= of_b
-        return score
+        return np.clip(score, -1, 1, out=score)
 
     def blocks(self) -> Iterator[Block]:
         """All comparisons that can be made, each once."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from facegate_convert._evaluate._cache import OK, STATUSES, Cache, Records, record_type
@@ -274,7 +276,9 @@ def _stored(source: Source, dataset: Dataset) -> Records:
     path = source.stored
     assert path is not None  # noqa: S101 - made by features_source
     if path.is_dir():
-        vectors = [_vector(path, name) for name in dataset.names]
+        stems = Counter(_stem(name) for name in dataset.names)
+        # a.png and a.jpg: only the whole name says whose feature it is.
+        vectors = [_vector(path, name, whole=stems[_stem(name)] > 1) for name in dataset.names]
     else:
         matrix = _load(path)
         if matrix.ndim != 2 or len(matrix) != len(dataset.names):  # noqa: PLR2004
@@ -303,15 +307,18 @@ def _stored(source: Source, dataset: Dataset) -> Records:
     return Records(rows, np.ones(len(vectors), np.bool_))
 
 
-def _vector(folder: Path, name: str) -> npt.NDArray[Any] | None:
-    from pathlib import PurePosixPath  # noqa: PLC0415 - where it is used
+def _stem(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix(".npy"))
 
-    for candidate in (PurePosixPath(name).with_suffix(".npy"), PurePosixPath(f"{name}.npy")):
+
+def _vector(folder: Path, name: str, *, whole: bool) -> npt.NDArray[Any]:
+    for candidate in (f"{name}.npy",) if whole else (_stem(name), f"{name}.npy"):
         path = folder / candidate
         if path.is_file():
             return _load(path).reshape(-1)
     raise EvaluationError(
-        f"{folder} holds no feature of {name}", hint="`facegate evaluate features` writes one for each photograph"
+        f"{folder} holds no feature of {name}" + (", by its whole name" if whole else ""),
+        hint="`facegate evaluate features` writes one for each photograph",
     )
 
 

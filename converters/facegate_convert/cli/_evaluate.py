@@ -314,6 +314,11 @@ def _problem(names: tuple[str, ...], problem: Problem) -> dict[str, Any]:
     }
 
 
+def _printable(name: str) -> str:
+    """A file's name as a terminal may get it: names can hold anything."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+
+
 def _describe_problems(data: dict[str, Any]) -> str:
     from facegate_convert import _evaluate as room  # noqa: PLC0415
 
@@ -324,7 +329,7 @@ def _describe_problems(data: dict[str, Any]) -> str:
     for kind, problems in by_kind.items():
         serious = "  <- makes figures wrong" if kind in room.SERIOUS else ""
         lines.append(f"{len(problems)} x {kind.replace('_', ' ')}: {room.PROBLEM_KINDS[kind]}{serious}")
-        lines += [f"    {'  '.join(problem['photographs'])}" for problem in problems[:_SHOWN]]
+        lines += [f"    {'  '.join(map(_printable, problem['photographs']))}" for problem in problems[:_SHOWN]]
         if len(problems) > _SHOWN:
             lines.append(f"    and {len(problems) - _SHOWN} more (--json lists all)")
     lines += [f"note: {note}" for note in data["notes"]]

@@ -204,6 +204,8 @@ def test_what_is_no_dataset_is_refused(tmp_path, people):
             read_dataset(path)
     with pytest.raises(DatasetError, match="folder of photographs itself"):
         read_dataset(people, people)
+    with pytest.raises(DatasetError, match="compared already"):
+        read_dataset(people, infer=True)
 
 
 def test_a_fingerprint_is_of_the_content(people, tmp_path):

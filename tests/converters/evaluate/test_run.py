@@ -171,6 +171,18 @@ def test_features_in_one_file(run, made, tmp_path):
     assert results[0].curve == results[1].curve
 
 
+def test_features_of_photographs_that_differ_in_their_suffix_only(run, made, tmp_path):
+    """Of a.png and a.jpg nobody can tell whose feature a.npy is: the whole name is needed."""
+    given = made(people=4)
+    (given.folder / "p01/1.jpg").write_bytes(b"another photograph")
+    end = (given.folder, "-o", tmp_path / "r", *BASIS, "--replicates", 0)
+    with pytest.raises(EvaluationError, match="by its whole name"):
+        run(evaluate_run, given.features, *end)
+    for suffix in ("png", "jpg"):
+        np.save(given.features / f"p01/1.{suffix}.npy", given.vectors["p01/1.png"])
+    assert run(evaluate_run, given.features, *end).data["evaluation"]["dataset"]["images"] == 17
+
+
 @pytest.mark.parametrize("damage", ["missing", "pickle", "text", "lengths", "rows", "kind", "nothing"])
 def test_features_that_cannot_be_used(run, made, tmp_path, damage):
     """A missing vector, a pickle, other lengths or numbers: refused; nothing but empty ones: nothing to compare."""

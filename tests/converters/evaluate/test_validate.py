@@ -68,6 +68,19 @@ def test_files_that_cannot_be_opened_are_found(run, pictures):
     assert found == {"unreadable": [["b/broken.jpg"]], "too_small": [["b/tiny.png"]]}
 
 
+def test_file_names_of_any_bytes(run, pictures, tmp_path):
+    """A line end, an escape sequence and bytes that are no text: opened like others, and printed harmlessly."""
+    for name in (b"new\nline.png", b"\x1b[31mred.png", b"\xff\xfe.png"):
+        with open(bytes(pictures / "a") + b"/" + name, "wb") as file:  # noqa: PTH123 - no text, so no Path
+            file.write(b"no image " + name)
+    found = run(validate, pictures, "-o", tmp_path / "r")
+    assert kinds(found.data["problems"]).keys() == {"unreadable"}
+    assert len(found.data["problems"]) == 3
+    assert "\x1b" not in found.text
+    found.text.encode("utf-8")  # raises on half a character
+    assert (tmp_path / "r/validation.json").is_file()
+
+
 def test_labels_that_look_wrong_are_found(run, made, tmp_path):
     """A photograph under somebody else's name, a stranger among a person's photographs, one person as two."""
     given = made(people=12, each=5, noise=0.4)
