@@ -138,6 +138,7 @@ def main():
     converted = convert(arguments.models / "yunet/yunet_n_320_320.onnx", quiet)
     detector = Model(converted.info, converted.model)
     failed = False
+    made = {}  # conversions, by recogniser and calibration photographs
     print(
         f"{'set':26}{'recogniser':26}{'model':14}{'genuine':>8}{'impostor':>9}{'accuracy':>10}{'at':>8}"
         f"{'TPR@1e-2':>10}{'AUC':>8}"
@@ -150,7 +151,9 @@ def main():
                 quiet, preprocess=preset, calibration=calibration, detector=(detector.info, detector.data)
             )
             start = time.perf_counter()
-            models = {p: convert(source, replace(options, precision=p)) for p in PRECISIONS}
+            if (name, calibration) not in made:
+                made[name, calibration] = {p: convert(source, replace(options, precision=p)) for p in PRECISIONS}
+            models = made[name, calibration]
             crops = raw_crops(frames, detector, models["float32"].info)
             rows = {"onnxruntime": reference(source, models["float32"].info, crops, comparisons)}
             for precision, model in models.items():
