@@ -193,7 +193,7 @@ def reported(output: Output, given: dict[str, Any]) -> Iterator[None]:
         if given["report"] is None:
             error.hint += "; --report FILE.html shows what was measured"
         elif not given["dry_run"]:
-            path = report_path(given["report"], error.report.role, several=len(given.get("models", ())) > 1)
+            path = report_path(given["report"], error.report.role, several="models" in given)
             error.report.save(path)
             output.progress(f"wrote {path}, which shows what was measured")
         raise

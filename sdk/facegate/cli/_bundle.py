@@ -94,9 +94,14 @@ def _signature(bundle: Bundle) -> str:
 
 
 def _warning(bundle: Bundle) -> list[str]:
-    """A line for a bundle that decides about nobody."""
-    roles = ", ".join(model.role for model in bundle.manifest.models if model.provenance.demonstration)
-    return [f"FOR DEMONSTRATIONS ONLY ({roles}): every decision made with it is marked so"] if roles else []
+    """A line for a bundle that decides about nobody, and one for each model that did not pass its gates."""
+    models = bundle.manifest.models
+    roles = ", ".join(model.role for model in models if model.provenance.demonstration)
+    lines = [f"FOR DEMONSTRATIONS ONLY ({roles}): every decision made with it is marked so"] if roles else []
+    allowed = [(model.role, ", ".join(model.provenance.allowances)) for model in models if model.provenance.allowances]
+    return lines + [
+        f"LET PASS: the conversion of the {role} failed {names}, which was accepted" for role, names in allowed
+    ]
 
 
 def _describe(bundle: Bundle, manifest: Manifest) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from facegate.cli import main
 from facegate_convert import _convert, _samples
 from facegate_convert._bundles import Model, build, load_models, save
 from facegate_convert._convert import Options, convert
@@ -92,7 +93,7 @@ def test_a_badly_quantised_model_is_refused_with_its_report(onnx_path, options):
 
 
 @pytest.mark.usefixtures("careless")
-def test_what_was_allowed_stands_in_the_manifest_and_stays_there(onnx_path, options, tmp_path):
+def test_what_was_allowed_stands_in_the_manifest_and_stays_there(onnx_path, options, tmp_path, capsys):
     """--allow-drift lets it pass; the bundle, and every bundle that takes the model from it, names the gates."""
     source = onnx_path("reference/recognizer.onnx")
     made = convert(source, dataclasses.replace(options, allow_drift=True))
@@ -102,6 +103,8 @@ def test_what_was_allowed_stands_in_the_manifest_and_stays_there(onnx_path, opti
     save(made, tmp_path / "a.fgb")
     (model,) = load_models(tmp_path / "a.fgb")
     build(tmp_path / "b.fgb", [model], name="b", version="1.0.0", intended_use="a test")
+    assert main(["bundle", "inspect", str(tmp_path / "b.fgb")]) == 0
+    assert "LET PASS: the conversion of the recognizer failed drift-p50" in capsys.readouterr().out
     with open_bundle(tmp_path / "b.fgb", development=True) as bundle:
         assert bundle.manifest.models[0].provenance.allowances == made.info.provenance.allowances
 
