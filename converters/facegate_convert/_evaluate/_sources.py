@@ -287,7 +287,7 @@ def _stored(source: Source, dataset: Dataset) -> Records:
                 hint="a file of features has a row for each photograph, in the order of their names",
             )
         order = np.argsort(np.array(dataset.names, dtype=object), kind="stable")
-        vectors = [None] * len(matrix)
+        vectors = list(matrix)
         for row, place in enumerate(order):
             vectors[place] = matrix[row]
     lengths = {v.size for v in vectors if v is not None and v.size}
