@@ -143,8 +143,10 @@ class Builder:
         """Value `name` is `source` broadcast to a larger shape."""
         self._stretched[name] = source
 
-    def unstretched(self, node: OnnxNode) -> list[str]:
-        """The inputs of an operator that broadcasts, without stretching that it would do by itself."""
+    def unstretched(self, node: OnnxNode, count: int) -> list[str]:
+        """The inputs of an operator of so many that broadcasts, without stretching that it would do by itself."""
+        if len(node.inputs) != count:
+            node.invalid(f"it has {len(node.inputs)} inputs, not {count}")
         inputs = list(node.inputs)
         shapes = [self.shape(node, i) for i in range(len(inputs))]
         for place, name in enumerate(inputs):

@@ -218,6 +218,13 @@ def _import_node(
                     b.spend(node, array.size)
                     b.set_constant(value, array)
             return
+    _apply_rule(b, node)
+
+
+def _apply_rule(b: Builder, node: OnnxNode) -> None:
+    """What an operator's rule makes of it."""
+    if not node.outputs or not (node.outputs[0] or node.op == "Split"):
+        node.invalid("its first output has no name")
     rule = _RULES.get(node.op)
     if rule is None:
         node.refuse(

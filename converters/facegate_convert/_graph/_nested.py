@@ -23,6 +23,7 @@ def live_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     for node in reversed(graph.node):
         if needed.intersection(node.output):
             needed.update(_reads(node))
+            needed.discard("")  # an optional input that is absent
             kept.append(node)
     if len(kept) > MAX_NODES:
         raise InvalidGraphError(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def compare(b: Builder, n: OnnxNode) -> None:
     """Equal, Greater, GreaterOrEqual, Less, LessOrEqual."""
-    n.inputs = b.unstretched(n)
+    n.inputs = b.unstretched(n, 2)
     shape = broadcast(n, b.shape(n, 0), b.shape(n, 1))
     b.floating(n, 0, 1)
     b.add(n.op, n, n.inputs, shape, output=n.outputs[0], dtype="bool")
@@ -32,7 +32,7 @@ def logic(b: Builder, n: OnnxNode) -> None:
     """And, Or."""
     _boolean(b, n, 0, 1)
     shape = broadcast(n, b.shape(n, 0), b.shape(n, 1))
-    b.add(n.op, n, n.inputs, shape, output=n.outputs[0], dtype="bool")
+    b.add(n.op, n, n.inputs[:2], shape, output=n.outputs[0], dtype="bool")
 
 
 def negation(b: Builder, n: OnnxNode) -> None:
@@ -43,7 +43,7 @@ def negation(b: Builder, n: OnnxNode) -> None:
 
 def where(b: Builder, n: OnnxNode) -> None:
     """Where(condition, x, y)."""
-    n.inputs = b.unstretched(n)
+    n.inputs = b.unstretched(n, 3)
     _boolean(b, n, 0)
     b.floating(n, 1, 2)
     shape = broadcast(n, broadcast(n, b.shape(n, 0), b.shape(n, 1)), b.shape(n, 2))

@@ -19,7 +19,7 @@ _SOFTMAX_PER_AXIS = 13  # operator set from which Softmax works on one axis inst
 
 def binary(b: Builder, n: OnnxNode) -> None:
     """Add, Sub, Mul, Div."""
-    n.inputs = b.unstretched(n)
+    n.inputs = b.unstretched(n, 2)
     shape = broadcast(n, b.shape(n, 0), b.shape(n, 1))
     b.floating(n, 0, 1)
     b.add(n.op, n, n.inputs, shape, output=n.outputs[0])
@@ -32,7 +32,7 @@ def power(b: Builder, n: OnnxNode) -> None:
     if exponent is not None:
         n.inputs[1] = b.new_constant(n.inputs[1], exponent.astype(np.float32))
     b.floating(n, 0, 1)
-    b.add("Pow", n, n.inputs, shape, output=n.outputs[0])
+    b.add("Pow", n, n.inputs[:2], shape, output=n.outputs[0])
 
 
 def unary(b: Builder, n: OnnxNode) -> None:

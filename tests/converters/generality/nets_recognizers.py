@@ -490,7 +490,7 @@ class _Normalised(nn.Module):
 
 
 def normalisations() -> nn.Module:
-    """InstanceNorm, GroupNorm, Mish, ELU, CELU, SELU, Softplus, Softsign, Hardshrink, logarithms of sigmoid and softmax."""
+    """InstanceNorm, GroupNorm, Mish, ELU, CELU, SELU, Softplus, Softsign, Hardshrink, LogSigmoid, LogSoftmax."""
     return nn.Sequential(
         _Normalised(3, 8, nn.InstanceNorm2d(8, affine=True), nn.Mish()),
         _Normalised(8, 16, nn.GroupNorm(4, 16), nn.ELU()),
