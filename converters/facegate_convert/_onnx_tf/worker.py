@@ -11,6 +11,7 @@ file imports none of it.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
 import signal
@@ -46,30 +47,20 @@ def main(arguments: list[str]) -> int:
 
 def convert(source: bytes, plan: dict[str, Any]) -> bytes:
     """The TFLite model: an image (1, H, W, 3), and the outputs under the names and in the forms of the plan."""
-    import onnx  # noqa: PLC0415 - the environment is set first
-    import tensorflow as tf  # noqa: PLC0415
-    from onnx_tf.backend import prepare  # noqa: PLC0415
-
+    # The environment is set first. By name, because Facegate's own has no TensorFlow to be checked against.
+    onnx, tf, backend = map(importlib.import_module, ("onnx", "tensorflow", "onnx_tf.backend"))
     tf.get_logger().setLevel("ERROR")
-    net = prepare(onnx.ModelProto.FromString(source), logging_level="ERROR").tf_module
-    shape = tuple(plan["shape"])
+    net = backend.prepare(onnx.ModelProto.FromString(source), logging_level="ERROR").tf_module
 
-    class Served(tf.Module):  # type: ignore[misc,unused-ignore]
-        """The model as the runtime wants it."""
+    def serve(image: Any) -> dict[str, Any]:
+        fed = tf.transpose(image, (0, 3, 1, 2)) if plan["channels_first"] else image
+        found = net(**{plan["input"]: fed})
+        return {output["name"]: finished(tf, found[output["source"]], output) for output in plan["outputs"]}
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = net  # its variables are saved with it
-
-        @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="input")])  # type: ignore[misc,unused-ignore]
-        def serve(self, image: Any) -> dict[str, Any]:
-            fed = tf.transpose(image, (0, 3, 1, 2)) if plan["channels_first"] else image
-            found = self.net(**{plan["input"]: fed})
-            return {output["name"]: finished(tf, found[output["source"]], output) for output in plan["outputs"]}
-
-    served = Served()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([served.serve.get_concrete_function()], served)
-    model: bytes = converter.convert()
+    image = tf.TensorSpec(tuple(plan["shape"]), tf.float32, name="input")
+    function = tf.function(serve, input_signature=[image]).get_concrete_function()
+    # With the net, because its variables must live until they are written.
+    model: bytes = tf.lite.TFLiteConverter.from_concrete_functions([function], net).convert()
     return model
 
 
