@@ -107,7 +107,7 @@ def evaluate(
     from facegate_convert._evaluate import _sections as sections  # noqa: PLC0415
     from facegate_convert._evaluate._count import count  # noqa: PLC0415
     from facegate_convert._evaluate._similarity import Templates  # noqa: PLC0415
-    from facegate_convert._evaluate._sources import get_records  # noqa: PLC0415
+    from facegate_convert._evaluate._sources import get_records, records_id  # noqa: PLC0415
 
     how = settings or Settings()
     asked = targets_of(how.requirements, "fnmr") + targets_of(how.requirements, "fnmr-with-failures")
@@ -125,6 +125,8 @@ def evaluate(
     records, kept = get_records(
         source, dataset, faces=how.faces, folder=folder, jobs=how.jobs, engine=how.engine, progress=progress
     )
+    if not source.id:
+        source = replace(source, id=records_id(records))
     warnings = [*notes, *dataset.notes, *kept]
     if how.quality:
         _refuse_low_quality(records)

@@ -136,6 +136,14 @@ def features_source(path: Path) -> Source:
     return Source("features", path.name, "", {"space": None}, stored=path)
 
 
+def records_id(records: Records) -> str:
+    """The sha256 (hex) of stored features, in whatever order their photographs are: what a result of them is of."""
+    import numpy as np  # noqa: PLC0415 - not for the command line's help
+
+    order = np.argsort(np.array([row.tobytes() for row in records.rows["sha256"]], dtype="S32"))
+    return hashlib.sha256(records.rows[order].tobytes()).hexdigest()
+
+
 def files_source() -> Source:
     """No model at all: photographs are opened and nothing more."""
     return Source("files", "files", _digest("files"), {}, config={"kind": "files"}, length=0)
@@ -291,6 +299,8 @@ def _stored(source: Source, dataset: Dataset) -> Records:
         for row, place in enumerate(order):
             vectors[place] = matrix[row]
     lengths = {v.size for v in vectors if v is not None and v.size}
+    if not lengths:
+        raise EvaluationError(f"{path} holds no feature of any photograph", hint="every array in it is empty")
     if len(lengths) != 1:
         raise EvaluationError(
             f"{path} holds features of {len(lengths)} different lengths", hint="features of one model have one length"

@@ -169,6 +169,10 @@ def test_features_in_one_file(run, made, tmp_path):
         run(evaluate_run, source, given.folder, "-o", tmp_path / folder, *BASIS, "--replicates", 0)
         results.append(room.load_evaluation(tmp_path / folder))
     assert results[0].curve == results[1].curve
+    assert results[0].source["id"] == results[1].source["id"]
+    np.save(given.features / "p01/1.npy", given.vectors["p02/1.png"])
+    run(evaluate_run, given.features, given.folder, "-o", tmp_path / "c", *BASIS, "--replicates", 0)
+    assert room.load_evaluation(tmp_path / "c").source["id"] != results[0].source["id"]
 
 
 def test_features_of_photographs_that_differ_in_their_suffix_only(run, made, tmp_path):
