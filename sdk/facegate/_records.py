@@ -1,11 +1,14 @@
-"""What the privacy officer can read of a gate: the audit log, and the decisions that it keeps."""
+"""What the privacy officer can read of a gate: the audit log, the decisions that it keeps, and how it is set up."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from facegate._core import GateCore
     from facegate._store._audit_chain import AuditEntry
@@ -118,3 +121,31 @@ class Records:
                     waiting=waiting, after_sequence=after_sequence, limit=limit, newest_first=newest_first
                 )
             )
+
+    def review_pack(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        evaluation: str | os.PathLike[str] | None = None,
+        receivers: Sequence[str] = (),
+    ) -> Path:
+        """Write what a reviewer asks for about this gate, signed by the device; docs/review-pack.md has the parts.
+
+        It names nobody and holds no biometric data. The gate answers nobody while it is made: the whole audit log is
+        checked for it.
+
+        Args:
+            path: a new file, if it ends in .zip, else a new folder.
+            evaluation: the result of `facegate evaluate run` on this gate's bundle.
+            receivers: names of those who take decisions; a gate does not know them.
+
+        Returns:
+            The file or folder.
+
+        Raises:
+            PackError: the gate is in memory only, or the evaluation is damaged or of something else.
+            ExportError: something is at `path`, or it cannot be written; nothing of it is left.
+        """
+        from facegate._pack._make import pack_gate  # noqa: PLC0415 - hardly ever needed
+
+        return pack_gate(self._gate, self._label, path, evaluation=evaluation, receivers=receivers)

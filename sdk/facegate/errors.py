@@ -40,6 +40,7 @@ __all__ = [
     "OutboxError",
     "OutboxTamperedError",
     "PackError",
+    "PackSignatureError",
     "PolicyError",
     "ProhibitedPurposeError",
     "ReportError",
@@ -377,3 +378,9 @@ class ExportError(FacegateError, OSError):
 
 class PackError(FacegateError, ValueError):
     """A review pack cannot be made of what was given: an evaluation that is damaged or of another bundle, no gate."""
+
+
+class PackSignatureError(PackError):
+    """A review pack is not as the device signed it, or another device signed it."""
+
+    exit_code = 4

@@ -136,6 +136,7 @@ DETAILS: dict[str, str] = {
     "size": "number",
     "made": "time",
     "statement": "statement",
+    "pack": "digest",  # of a review pack's document
 }
 
 

@@ -194,13 +194,16 @@ _review = LazyGroup(
 
 _report = LazyGroup(
     name="report",
-    short_help="Report that the gate was wrong.",
-    help="Report that the gate was wrong, without a picture of anybody. Role: reviewer.",
+    short_help="Report that the gate was wrong; write a review pack.",
+    help="Report that the gate was wrong, without a picture of anybody; write what a reviewer asks for.",
     path="report.",
     lazy={
         "make": Lazy("Report a false match, a false non-match or a missed spoof.", "facegate.cli._report:make"),
         "list": Lazy("List the problem reports.", "facegate.cli._report:list_"),
         "export": Lazy("Write a report into a signed ZIP.", "facegate.cli._report:export"),
+        "pack": Lazy("Write what a security, legal or procurement reviewer asks for.", "facegate.cli._pack:pack"),
+        "sbom": Lazy("List software, models and licences (CycloneDX).", "facegate.cli._pack:sbom"),
+        "verify": Lazy("Check that a review pack is as the device signed it.", "facegate.cli._pack:verify"),
     },
 )
 
