@@ -92,6 +92,21 @@ def test_the_graphs_cover_what_the_project_promises() -> None:
     assert sum(path.stat().st_size for path in graphs.FOLDER.iterdir()) < 300_000
 
 
+def test_the_page_says_what_is_lowered() -> None:
+    """The table in docs/lowering.md, which `table.py` writes, has every architecture with its operators."""
+    page = (HERE.parents[2] / "docs" / "lowering.md").read_text(encoding="utf-8")
+    table = page[page.index("<!-- table: architectures -->") : page.index("<!-- end -->")]
+    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("|")][2:]
+    said = {(row[0], int(row[3]), int(row[4])) for row in rows}
+    found = {
+        (architecture(n), sum(m.operators.values()), m.operators.get("TRANSPOSE", 0))
+        for n in graphs.names()
+        for m in [lowered_graph(n)]
+    }
+    assert said == found
+    assert all(float(row[6]) <= 1e-4 for row in rows)
+
+
 def test_an_open_size_is_asked_for() -> None:
     """A graph that leaves height and width open says so; given another size it computes at that size."""
     model = graphs.load("fpn_pan.dynamo-18.open")
