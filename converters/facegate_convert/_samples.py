@@ -260,7 +260,7 @@ def attacks(folder: Path, model: Model, detector: Model | None, *, tell: Tell) -
     kinds = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
     if LIVE not in kinds or len(kinds) < 2:  # noqa: PLR2004
         raise DatasetError(
-            f"{folder} holds {', '.join(kinds) or 'no folders'}",
+            f"{folder} holds {len(kinds)} folders, {'one' if LIVE in kinds else 'none'} of them called {LIVE}",
             hint=f"it has a folder {LIVE} of live faces and one for each species of attack, e.g. print and screen",
         )
     found = {}

@@ -74,6 +74,9 @@ def bundle_build(output: Output, /, **given: Any) -> None:
         output.progress(f"note: {note}")
     bundle_id = None
     if not given["dry_run"]:
+        for model in models:
+            if given["report"] and model.report is not None:
+                model.report.save(report_path(given["report"], model.info.role, several=True))
         bundle_id = _bundles.build(
             given["target"],
             models,
@@ -84,9 +87,6 @@ def bundle_build(output: Output, /, **given: Any) -> None:
             operating_points=points,
             key=key,
         )
-        for model in models:
-            if given["report"] and model.report is not None:
-                model.report.save(report_path(given["report"], model.info.role, several=True))
     data = {
         "file": None if given["dry_run"] else str(given["target"]),
         "id": bundle_id,

@@ -59,8 +59,8 @@ def convert(output: Output, /, **given: Any) -> None:
     data: dict[str, object] = {"file": None if given["dry_run"] else str(path), "report": result.report.to_dict()}
     text = result.report.to_text()
     if not given["dry_run"]:
-        _bundles.save(result, path)
         if given["report"]:
             result.report.save(given["report"])
+        _bundles.save(result, path)
         text += f"\n\nwrote {path}"
     output.emit(data, text)
