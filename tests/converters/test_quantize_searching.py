@@ -11,9 +11,10 @@ import pytest
 from facegate_convert._quantize import CHOICES, PRECISIONS, Recipe, Score, quantize, search
 from facegate_convert._quantize._drift import drift, scores_of
 from facegate_convert.errors import CalibrationError, QuantizationError
-from facegate_edge import target
+from facegate_edge import make_engine, target
 
 from . import quantize_nets as nets
+from . import tiny_onnx
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,30 @@ def test_mixed_is_nearer_than_int8(net, found):
     assert all(layer.float32 for layer in mixed.layers if layer.name in kept)
     assert not all(layer.float32 for layer in mixed.layers)
     assert all(layer.sensitivity is not None for layer in mixed.layers)
+
+
+@pytest.mark.parametrize("precision", ["int8", "mixed"])
+def test_operators_without_an_int8_kernel_stay_float(precision):
+    """A ReLU behind a join and a softmax would cut the network in three; float, they leave it in one piece."""
+    net = tiny_onnx.Net(nets.SIZE)
+    first = net.conv(3, 4)
+    net.add("Concat", net.conv(4, 4), first, axis=1)
+    net.add("Relu")
+    net.conv(8, 4, stride=24)
+    net.add("Reshape", net.last, net.constant([1, 4], np.int64))
+    net.add("Softmax", output="out", axis=1)
+    net.output("out", (1, 4))
+    chosen = find(nets.loaded(net.model(), "out"), precision).chosen
+    assert chosen.partitions == 1
+    assert {layer.operator for layer in chosen.layers if layer.float32} >= {"RELU"}
+    if precision == "int8":
+        assert {output.dtype for output in outputs_of(chosen.model)} == {"int8"}
+
+
+def outputs_of(model):
+    """The outputs of a model, as the runtime sees them."""
+    with make_engine(model) as engine:
+        return engine.output_infos
 
 
 def test_layers_tell_where_the_error_is(found):

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from facegate_convert import _measure
+from facegate_convert._anatomy import of_model
 from facegate_convert._lower import lower
 from facegate_convert._quantize import _quantizer
 from facegate_convert._quantize._candidate import Candidate
@@ -14,7 +15,7 @@ from facegate_convert._quantize._clip import measure_histograms
 from facegate_convert._quantize._correct import correct_biases
 from facegate_convert._quantize._drift import acceptable, drift
 from facegate_convert._quantize._equalize import equalize
-from facegate_convert._quantize._flat import multiplications, operations
+from facegate_convert._quantize._flat import WEIGHTED, multiplications, operations
 from facegate_convert._quantize._layers import measure_layers
 from facegate_convert.errors import CalibrationError
 
@@ -79,6 +80,7 @@ class Workshop:
         self._bases: dict[Form, bytes] = {}
         self._ranges: dict[Form, Ranges] = {}
         self._histograms: dict[Form, Histograms] = {}
+        self._left: dict[Form, tuple[str, ...]] = {}  # operators that stay float for want of an int8 kernel
         self.lowered = lowered
         self.has_slopes = any(node.op in ("PRelu", "LeakyRelu") for node in graph.nodes)
 
@@ -118,9 +120,23 @@ class Workshop:
         base, ranges = self.base(form), self.ranges(form)
         counted = None if recipe.calibration in _quantizer.RANGES else self._histogram(form)
         self._tell("quantising", 0, 0)
-        model = _quantizer.quantize_static(
-            base, ranges, recipe.calibration, histograms=counted, float_layers=recipe.float_layers
-        )
+
+        def quantized() -> bytes:
+            left = self._left.get(form, ())
+            return _quantizer.quantize_static(
+                base, ranges, recipe.calibration, histograms=counted, float_layers=(*recipe.float_layers, *left)
+            )
+
+        model = quantized()
+        if form not in self._left:
+            # What XNNPACK has no int8 kernel for cuts the network in pieces; left float it often takes it.
+            outside = of_model(model).outside.keys() - set(WEIGHTED)
+            self._left[form] = tuple(o.name for o in operations(base) if o.code in outside)
+            again = quantized() if self._left[form] else model
+            if _measure.partitions(again) < _measure.partitions(model):
+                model = again
+            else:
+                self._left[form] = ()
         return self._corrected(base, model) if recipe.bias_correction else model
 
     def corrected(self, candidate: Candidate) -> Candidate:
