@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from facegate._pack._distributions import ENGINE
 from facegate._pack._sbom import TASKS
+from facegate._settings import SETTINGS
 from facegate_edge._targets import check_fit, targets
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def deployment(facts: Facts) -> dict[str, Any]:
         "system": machine.system,
         "libc": machine.libc,
         "python": machine.python,
-        "engine": machine.engine,
+        "engine": _engine(facts),
         "facegate": facts.version,
         "fit": {"verdict": fit.verdict, "reasons": list(fit.reasons)},
     }
@@ -88,12 +90,20 @@ def deployment(facts: Facts) -> dict[str, Any]:
     return document
 
 
+def _engine(facts: Facts) -> str:
+    """The engine and the version of the distribution that brings it."""
+    name = facts.machine.engine
+    package = {"litert": ENGINE, "tflite": "tflite-runtime"}.get(name)
+    return " ".join((name, *(found.version for found in facts.software if found.name == package)))
+
+
 def rules(gate: GateFacts) -> dict[str, Any]:
     """Declaration, policy and settings."""
     return {
         "declaration": {"id": gate.declaration.id, **dataclasses.asdict(gate.declaration)},
         "policy": {"id": gate.policy.id, **dataclasses.asdict(gate.policy)},
         "settings": dict(gate.settings),
+        "settings_mean": {name: SETTINGS[name].says for name in gate.settings},
     }
 
 

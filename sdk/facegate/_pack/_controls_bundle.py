@@ -69,8 +69,8 @@ def _measured(facts: Facts) -> Finding:
         return NOT_IN_FORCE, "the threshold was stated, not measured"
     found = f"{gate.point.impostor:,} impostor and {gate.point.genuine:,} genuine comparisons"
     if gate.point.fmr_upper > gate.point.fmr * 1.0000001:
-        return PARTLY, f"{found}; its FMR may be up to {gate.point.fmr_upper:g} (95 %)"
-    return IN_FORCE, f"{found}; FMR at most {gate.point.fmr_upper:g} (95 %)"
+        return PARTLY, f"{found}; its FMR may be up to {gate.point.fmr_upper:.3g} (95 %)"
+    return IN_FORCE, f"{found}; FMR at most {gate.point.fmr_upper:.3g} (95 %)"
 
 
 def _groups(facts: Facts) -> Finding:

@@ -120,7 +120,7 @@ def draw(document: Mapping[str, Any]) -> str:
     more = [f"and {len(receivers) - _NAMED} more"] if len(receivers) > _NAMED else []
     boxes = (
         _box(20, 70, 150, ("Camera", "frames"), hot=True),
-        _box(20, 262, 150, ("Desk", "pictures, consent", f"enroller: {_credentials(credentials['enroller'])}"),
+        _box(20, 262, 150, ("Desk", "pictures, consent", f"credentials: {credentials['enroller']}"),
              hot=True),
         _box(250, 62, 190, ("Models", f"detector: {models.get('detector', 'none')}",
                             f"recognizer: {models.get('recognizer', 'none')}", live), hot=True),

@@ -240,7 +240,7 @@ def _operational(gate: GateFacts) -> tuple[DataClass, ...]:
             what="device, policy, declaration of intended use, settings, state of the clock",
             kind="operational",
             where=_DEVICE,
-            protection="hashes of declaration and policy stand in every decision; a keyed tally over settings and state",
+            protection="hashes of declaration and policy stand in every decision; a keyed tally for settings, state",
             kept="as long as the gate",
             ends="facegate wipe",
             leaves="in an encrypted backup, and in this pack",

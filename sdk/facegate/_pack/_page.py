@@ -217,7 +217,7 @@ def _rules(document: Mapping[str, Any]) -> list[Html]:
             f"{point['threshold']:.4f}",
             point["evidence"],
             f"{point['fnmr']:.2%} ({point['fnmr_low']:.2%}\u2013{point['fnmr_high']:.2%})" if "fnmr" in point else None,
-            point.get("fmr_upper"),
+            f"{point['fmr_upper']:.3g}" if "fmr_upper" in point else None,
             f"{point['genuine']:,} / {point['impostor']:,}" if "genuine" in point else None,
         )
         for point in document["thresholds"]
@@ -235,45 +235,58 @@ def _rules(document: Mapping[str, Any]) -> list[Html]:
             tag("h3", "Policy"),
             facts(*flat, ("id of the policy", code(policy["id"]))),
             tag("h3", "Settings"),
-            facts(*settings.items()),
+            facts(
+                *(
+                    (name, join(shown(value), tag("span", document["settings_mean"][name], class_="below")))
+                    for name, value in settings.items()
+                )
+            ),
         ]
     return parts
 
 
 def _models(document: Mapping[str, Any]) -> list[Html]:
+    return [_card(model) for model in document["models"]]
+
+
+def _card(model: Mapping[str, Any]) -> Html:
     commercial = {True: "allowed", False: "NOT ALLOWED", None: "unknown: nobody said"}
-    cards = []
-    for model in document["models"]:
-        parity = "; ".join(
-            f"{output}: " + ", ".join(f"{figure} {value:g}" for figure, value in figures.items())
-            for output, figures in model["parity"].items()
-        )
-        cards.append(
-            tag(
-                "article",
-                tag("h3", f"{model['role']}: {model['family']}, {model['precision']}"),
-                tag("p", "FOR DEMONSTRATIONS ONLY", class_="mark bad") if model["demonstration"] else Html(),
-                facts(
-                    ("task", model["task"]),
-                    ("input", model["input"]),
-                    ("output", model["output"]),
-                    ("size, arithmetic", f"{model['size'] / 1e6:.2f} MB, {model['arithmetic']}"),
-                    ("licence", model["licence"]),
-                    ("commercial use", commercial[model["commercial_use"]]),
-                    ("sha256", code(model["sha256"])),
-                    ("converted from (sha256)", code(model["source_sha256"])),
-                    ("converter", f"facegate {model['converter']}"),
-                    ("calibration set", code(model["calibration"]) if model["calibration"] else "none was needed"),
-                    ("parity with the original", parity or "not told"),
-                    ("failed gates that were accepted", model["allowances"] or "none"),
-                    ("intended use", model["intended_use"]),
-                    ("prohibited uses", "; ".join(model["prohibited_uses"])),
-                    ("evaluation", model["evaluation"]),
-                ),
-                class_="card",
-            )
-        )
-    return cards
+    return tag(
+        "article",
+        tag("h3", f"{model['role']}: {model['family']}, {model['precision']}"),
+        tag("p", "FOR DEMONSTRATIONS ONLY", class_="mark bad") if model["demonstration"] else Html(),
+        facts(
+            ("task", model["task"]),
+            ("input", model["input"]),
+            ("output", model["output"]),
+            ("size, arithmetic", f"{model['size'] / 1e6:.2f} MB, {model['arithmetic']}"),
+            ("licence", model["licence"]),
+            ("commercial use", commercial[model["commercial_use"]]),
+            ("sha256", code(model["sha256"])),
+            ("converted from (sha256)", code(model["source_sha256"])),
+            ("converter", f"facegate {model['converter']}"),
+            ("calibration set", code(model["calibration"]) if model["calibration"] else "none was needed"),
+            ("failed gates that were accepted", model["allowances"] or "none"),
+            ("intended use", model["intended_use"]),
+            ("prohibited uses", "; ".join(model["prohibited_uses"])),
+            ("evaluation", model["evaluation"]),
+        ),
+        _parity(model["parity"]),
+        class_="card",
+    )
+
+
+def _parity(parity: Mapping[str, Mapping[str, float]]) -> Html:
+    """How far each output is from that of the original model."""
+    if not parity:
+        return tag("p", "Nothing is told of how far the model is from the original.", class_="missing")
+    names = list(dict.fromkeys(name for figures in parity.values() for name in figures))
+    rows = [
+        (output, *(f"{figures[name]:.4g}" if name in figures else None for name in names))
+        for output, figures in parity.items()
+    ]
+    head = ("parity with the original", *(name.replace("_", " ") for name in names))
+    return table(head, rows, kind="wide")
 
 
 def _controls(document: Mapping[str, Any]) -> list[Html]:
@@ -294,7 +307,10 @@ def _controls(document: Mapping[str, Any]) -> list[Html]:
             for control in document["controls"]
             if control["chapter"] == chapter
         ]
-        parts += [tag("h3", chapter), table(("demand", "source", "control", "state", "found"), rows, kind="wide")]
+        parts += [
+            tag("h3", chapter),
+            table(("demand", "source", "control", "state", "found"), rows, kind="wide controls"),
+        ]
     return parts
 
 

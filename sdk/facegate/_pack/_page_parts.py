@@ -26,10 +26,10 @@ def mark(state: str) -> Html:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, kind: str | None = None) -> Html:
-    shown = [tag("tr", *(tag("td", shown(cell)) for cell in row)) for row in rows]
+    lines = [tag("tr", *(tag("td", shown(cell)) for cell in row)) for row in rows]
     return tag(
         "div",
-        tag("table", tag("thead", tag("tr", *(tag("th", name, scope="col") for name in head))), tag("tbody", *shown)),
+        tag("table", tag("thead", tag("tr", *(tag("th", name, scope="col") for name in head))), tag("tbody", *lines)),
         class_=f"scroll {kind or ''}".strip(),
     )
 

@@ -53,6 +53,9 @@ th, td { padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--grid); v
 th:last-child, td:last-child { padding-right: 0; }
 thead th { border-bottom: 1px solid var(--ink); color: var(--muted); font-weight: 600; vertical-align: bottom; }
 tr { break-inside: avoid; }
+.controls table { table-layout: fixed; }
+.controls th:nth-child(1) { width: 23%; } .controls th:nth-child(2) { width: 15%; }
+.controls th:nth-child(3) { width: 24%; } .controls th:nth-child(4) { width: 12%; }
 footer { margin-top: 3rem; font-size: .85rem; }
 @media (max-width: 40rem) { .facts > div { grid-template-columns: 1fr; gap: 0; } table { min-width: 40rem; } }
 @media print {
@@ -62,7 +65,8 @@ footer { margin-top: 3rem; font-size: .85rem; }
   h2 { break-after: avoid; margin-top: 1.6rem; } h3 { break-after: avoid; }
   .scroll { overflow: visible; } table { font-size: 7.6pt; } .wide table { font-size: 7.2pt; }
   thead { display: table-header-group; }
-  .card { break-inside: avoid; }
+  .card { break-inside: avoid; } .note, .missing { font-size: 8.4pt; padding: .25rem .6rem; }
+  .verdict { break-inside: avoid; } footer { margin-top: 1rem; }
   .facts > div { grid-template-columns: 10rem 1fr; font-size: 8.4pt; padding: .12rem 0; }
   nav { display: none; }
   a { color: inherit; text-decoration: none; }
