@@ -61,17 +61,26 @@ def pairs(number: int, length: int) -> None:
         f"{number} templates of {length} values, {len(dataset.identities)} people: {sum(dataset.counts):,} comparisons"
     )
     print(f"  before: {peak()}")
-    start = time.perf_counter()
+    start = clock()
     templates = Templates(dataset, records)
     counted = count(dataset, templates)
-    done = time.perf_counter()
-    print(f"  counted in {done - start:.1f} s, {sum(dataset.counts) / (done - start):,.0f} a second; {peak()}")
+    print(f"  counted {since(start)}; {peak()}")
+    start = clock()
     found = metrics.bootstrap(counted.subjects, fmr=room.FMR_TARGETS)
-    drawn = time.perf_counter()
-    print(f"  people drawn anew {found.replicates} times in {drawn - done:.1f} s; {peak()}")
+    print(f"  people drawn anew {found.replicates} times {since(start)}; {peak()}")
     group = Attribute("group", ("a", "b", "c", "d"), (dataset.identity % 4).astype(np.int32))
+    start = clock()
     count_groups(dataset, templates, (group,), metrics.threshold_at_fmr(counted.subjects.scores, 1e-3))
-    print(f"  by group in {time.perf_counter() - drawn:.1f} s; {peak()}")
+    print(f"  by group {since(start)}; {peak()}")
+
+
+def clock() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def since(start: tuple[float, float]) -> str:
+    wall, processor = (now - then for now, then in zip(clock(), start, strict=True))
+    return f"in {wall:.1f} s, {processor:.1f} s of processor time"
 
 
 def bare(paths: list[Path]) -> tuple[float, float]:
