@@ -35,8 +35,8 @@ from . import damage
 
 @pytest.fixture
 def options(rendered, finder):
-    """int8, calibrated on rendered people."""
-    return Options(precision="int8", calibration=rendered.calibration, detector=finder, measure_latency=False)
+    """Rendered people to compare on; a precision that is made at once."""
+    return Options(precision="dynamic", calibration=rendered.calibration, detector=finder, measure_latency=False)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def careless(monkeypatch):
 
     def wrong(*arguments, **keywords):
         found = search(*arguments, **keywords)
-        if keywords["precision"] != "int8":  # the detector that finds the faces is a good one
+        if keywords["precision"] != "dynamic":  # the detector that finds the faces is a good one
             return found
         chosen = dataclasses.replace(found.chosen, model=damage.wrong_scale(found.chosen.model, 4.0))
         return Search(chosen, found.tried, found.why)
@@ -133,7 +133,7 @@ def test_a_refused_conversion_writes_its_report_and_nothing_else(onnx_path, rend
     source, finder = onnx_path("reference/recognizer.onnx"), onnx_path("reference/detector.onnx")
     with pytest.raises(DriftError) as caught:
         run(
-            *(command, source, "--precision", "int8", "--calibration", rendered.calibration, "--detector", finder),
+            *(command, source, "--precision", "dynamic", "--calibration", rendered.calibration, "--detector", finder),
             *("--no-latency", "-o", tmp_path / "r.fgb", "--report", tmp_path / name),
         )
     assert caught.value.exit_code == 1
@@ -148,7 +148,7 @@ def test_a_refused_conversion_without_a_report_tells_of_it(onnx_path, rendered, 
     source, finder = onnx_path("reference/recognizer.onnx"), onnx_path("reference/detector.onnx")
     with pytest.raises(DriftError) as caught:
         run(
-            *(command, source, "--precision", "int8", "--calibration", rendered.calibration, "--detector", finder),
+            *(command, source, "--precision", "dynamic", "--calibration", rendered.calibration, "--detector", finder),
             *("--no-latency", "-o", tmp_path / "r.fgb"),
         )
     assert "--allow-drift accepts it" in caught.value.hint
@@ -165,14 +165,14 @@ def test_a_slow_model_is_refused_and_can_be_allowed(onnx_path, options, monkeypa
     """The speed is measured on this machine; the refusal names the option, and the option is recorded."""
     source = onnx_path("reference/recognizer.onnx")
     monkeypatch.setattr(
-        _convert._measure, "times", lambda models, **_: {n: [1.0 + 9 * (n == "int8")] * 50 for n in models}
+        _convert._measure, "times", lambda models, **_: {n: [1.0 + 9 * (n == "dynamic")] * 50 for n in models}
     )
     timed = dataclasses.replace(options, measure_latency=True)
     with pytest.raises(SpeedError, match=r"10\.00x"):
         convert(source, timed)
     made = convert(source, dataclasses.replace(timed, allow_slower=True))
     assert made.info.provenance.allowances == ("speed",)
-    assert made.report.latency == {n: {"float32": 1000.0, "int8": 10000.0} for n in ("1", "2")}
+    assert made.report.latency == {n: {"float32": 1000.0, "dynamic": 10000.0} for n in ("1", "2")}
     assert isinstance(made.report.operators, list)
 
 
