@@ -250,9 +250,7 @@ def _worst(page: Page, report: Mapping[str, Any]) -> None:
     if not found:
         page.missing("Worst samples.", absent(report.get("worst")) or "")
         return
-    made = [
-        [clean(w.get("id")), clean(w.get("what") or ""), significant(w.get("value", w.get("cosine")), 4)] for w in found
-    ]
+    made = [[clean(w.get("id")), clean(w.get("what") or ""), score(w.get("value"))] for w in found]
     page.table(Table.of(("Sample", "What", "Figure"), made, "clr"))
 
 
