@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from facegate_convert._source import Source
 
 LAST_OPSET = 15
-_DOWN_TO = 13  # every operator of a set after 15 that has a form of before has it there
 _IR_VERSION = 8  # the onnx package that onnx-tf needs refuses versions after 9
 _MAX_BYTES = 2**31 - 1  # of a protobuf message
 _MAX_NAME = 64
@@ -49,7 +48,7 @@ def simplified(source: Source) -> Any:
         options.optimized_model_filepath = f"/proc/self/fd/{file.fileno()}"
         try:
             onnxruntime.InferenceSession(serialized(model), options, providers=["CPUExecutionProvider"])
-            return onnx.ModelProto.FromString(file.read())
+            return _plain_pools(onnx.ModelProto.FromString(file.read()))
         except ViaError:
             raise
         except Exception as error:  # onnxruntime raises a dozen classes of its own
@@ -123,9 +122,34 @@ def _older(model: Any) -> Any:
     if version <= LAST_OPSET:
         return model
     try:
-        return version_converter.convert_version(model, _DOWN_TO)
+        return version_converter.convert_version(model, LAST_OPSET)
     except Exception:  # noqa: BLE001 - it raises whatever it likes; onnx-tf then names the operator that it lacks
         return model
+
+
+def _plain_pools(model: Any) -> Any:
+    """The model without `ceil_mode` where it changes nothing: onnx-tf computes such a pool in Python, TFLite cannot."""
+    import onnx  # noqa: PLC0415
+
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {
+        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.value_info)
+    }
+    for node in _nodes(model.graph):
+        if node.op_type not in ("AveragePool", "MaxPool"):
+            continue
+        given = {attribute.name: attribute for attribute in node.attribute}
+        shape = shapes.get(node.input[0], [])[2:]
+        kernel = list(given["kernel_shape"].ints)
+        if "ceil_mode" not in given or "dilations" in given or "auto_pad" in given or len(shape) != len(kernel):
+            continue
+        strides = list(given["strides"].ints) if "strides" in given else [1] * len(kernel)
+        pads = list(given["pads"].ints) if "pads" in given else [0] * 2 * len(kernel)
+        ends = (n + a + b - k for n, a, b, k in zip(shape, pads, pads[len(kernel) :], kernel, strict=False))
+        if 0 not in shape and not any(end % stride for end, stride in zip(ends, strides, strict=True)):
+            given["ceil_mode"].i = 0
+    return model
 
 
 def repaired(model: Any, size: tuple[int, int], *, channels_first: bool) -> Any:

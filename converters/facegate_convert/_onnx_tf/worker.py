@@ -14,6 +14,7 @@ import ctypes
 import importlib
 import json
 import os
+import re
 import signal
 import sys
 import warnings
@@ -38,9 +39,7 @@ def main(arguments: list[str]) -> int:
         except ModuleNotFoundError as error:
             code, said = MISSING, str(error.name).encode()
         except Exception as error:  # noqa: BLE001 - onnx-tf and TensorFlow raise whatever they like
-            text = " ".join(str(error).split())
-            # The reason stands at the end, after a traceback of TensorFlow's own that tells nobody anything.
-            code, said = REFUSED, f"{type(error).__name__}: {text[-300:]}".encode()
+            code, said = REFUSED, reason(error).encode()
         answer.write(said)
     return code
 
@@ -62,6 +61,16 @@ def convert(source: bytes, plan: dict[str, Any]) -> bytes:
     # With the net, because its variables must live until they are written.
     model: bytes = tf.lite.TFLiteConverter.from_concrete_functions([function], net).convert()
     return model
+
+
+def reason(error: Exception) -> str:
+    """What an exception says, in a line."""
+    text = " ".join(str(error).split())
+    lacking = re.search(r"(?:Custom|Flex|TF Select) ops: ([\w, ]+?)(?: Details|$)", text)
+    if lacking:
+        return f"it becomes operators that TFLite does not have: {lacking[1]}"
+    # The reason stands at the end, after a traceback of TensorFlow's own that tells nobody anything.
+    return f"{type(error).__name__}: {text[-300:]}"
 
 
 def finished(tf: Any, value: Any, output: dict[str, Any]) -> Any:
