@@ -9,12 +9,13 @@ KINDS := py c h json onnx fgb pub md
 SOURCES := $(shell find sdk converters edge_runtime $(patsubst %,-name '*.%' -o,$(KINDS)) -false) setup.cfg setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo reference test torture check lint types sanitize bench train clean
+.PHONY: help demo reference test onnx-tf torture check lint types sanitize bench train clean
 
 help:
 	@echo 'make demo    convert models, sign a bundle, enroll rendered people, recognise them, print the signed decisions'
 	@echo '             (with real ones: MODELS=folder of ONNX models, FACES=folder of photographs)'
 	@echo 'make test    build the wheel, install it, run every test against it'
+	@echo 'make onnx-tf an environment for facegate convert --via onnx-tf, 1.4 GB; the tests use it if it is there'
 	@echo 'make torture kill a gate 520 times, take its power 300 times, let every write fail: about an hour'
 	@echo 'make check   lint, types, and the C kernels under ASan and UBSan'
 	@echo 'make bench   facegate beside its peers on the same images and weights'
@@ -56,6 +57,19 @@ $(VENV)/dev: dist/made
 	else mkdir -p .venv-tflite; echo 'tflite-runtime has no wheel for this Python: its tests will be skipped'; fi
 	@touch $@
 
+# onnx-tf needs a TensorFlow of 2023 and an onnx older than the converter's: Python 3.11, and nothing of ours in it.
+PYTHON311 ?= $(or $(shell command -v python3.11),$(PYTHON))
+
+.venv-onnx-tf/made: setup.cfg | dist/made
+	@$(PYTHON311) -c 'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { echo 'onnx-tf runs on Python 3.11; say where it is: make onnx-tf PYTHON311=...'; exit 1; }
+	@rm -rf .venv-onnx-tf
+	$(PYTHON311) -m venv .venv-onnx-tf
+	.venv-onnx-tf/bin/pip install --quiet --progress-bar off "$$(echo dist/facegate-*.whl)[onnx-tf]"
+	@touch $@
+
+onnx-tf: .venv-onnx-tf/made
+	@echo "its Python: FACEGATE_ONNX_TF_PYTHON=$$PWD/.venv-onnx-tf/bin/python"
+
 demo: $(VENV)/convert
 ifeq ($(strip $(MODELS)$(FACES)),)
 	@$(BIN)/python examples/kiosk/demo.py
@@ -69,6 +83,7 @@ reference: $(VENV)/convert
 
 test: $(VENV)/dev .venv-tflite/made
 	@if [ -x .venv-tflite/bin/python ]; then FACEGATE_TFLITE_PYTHON=$$PWD/.venv-tflite/bin/python; export FACEGATE_TFLITE_PYTHON; fi; \
+	if [ -e .venv-onnx-tf/made ]; then FACEGATE_ONNX_TF_PYTHON=$$PWD/.venv-onnx-tf/bin/python; export FACEGATE_ONNX_TF_PYTHON; fi; \
 	$(BIN)/python -m pytest -q
 
 torture: $(VENV)/dev
@@ -101,4 +116,4 @@ train: $(VENV)/dev
 	$(BIN)/python -m facegate_train all --output converters/facegate_convert/reference $(TRAIN_FLAGS)
 
 clean:
-	rm -rf .venv .venv-tflite dist build demo-out *.egg-info edge_runtime/facegate_edge/*.so edge_runtime/facegate_edge/_native.c .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-tflite .venv-onnx-tf dist build demo-out *.egg-info edge_runtime/facegate_edge/*.so edge_runtime/facegate_edge/_native.c .pytest_cache .mypy_cache .ruff_cache .hypothesis
