@@ -57,7 +57,7 @@ $(VENV)/dev: dist/made
 	else mkdir -p .venv-tflite; echo 'tflite-runtime has no wheel for this Python: its tests will be skipped'; fi
 	@touch $@
 
-# onnx-tf needs a TensorFlow of 2023 and an onnx older than the converter's: Python 3.11, and nothing of ours in it.
+# onnx-tf needs a TensorFlow of 2023 and an onnx older than the converter's, so Python 3.11 and an environment of its own.
 PYTHON311 ?= $(or $(shell command -v python3.11),$(PYTHON))
 
 .venv-onnx-tf/made: setup.cfg | dist/made
