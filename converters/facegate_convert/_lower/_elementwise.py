@@ -82,6 +82,8 @@ def combine_all(
 
 
 def _without_leading_ones(data: npt.NDArray[Any], code: str) -> npt.NDArray[Any]:
+    if code in ("MAXIMUM", "MINIMUM", "SELECT_V2"):  # the quantizer gives operands the scale of the result, of its rank
+        return data
     keep = _SLOPE_RANK if code == "PRELU" else 1
     shape = list(data.shape)
     while len(shape) > keep and shape[0] == 1:

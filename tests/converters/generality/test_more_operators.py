@@ -421,3 +421,15 @@ def test_what_a_convolution_can_do_by_itself_is_left_to_it(
     lowered = check(onnx_model([node, conv], {"x": (1, 3, 8, 8)}, ["y"], arrays, opset=10), feeds)
     assert set(lowered.operators) <= {"CONV_2D", "PAD"}
     check(onnx_model([node, conv], {"x": (1, 3, 8, 8)}, ["y", "t"], arrays, opset=10), feeds)
+
+
+def test_a_bound_has_the_rank_of_what_it_bounds(onnx_model: Callable[..., bytes], check: Callable[..., Any]) -> None:
+    """Clip with bounds of its own, and a normalised embedding: the quantizer refuses other constants."""
+    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - heavy
+
+    x = np.random.default_rng(0).uniform(-2, 2, (1, 3, 4, 5)).astype(np.float32)
+    node = helper.make_node("Clip", ["x"], ["y"], min=-0.3, max=0.4)
+    lowered = check(onnx_model([node], {"x": x.shape}, ["y"], opset=10), {"x": x})
+    assert lowered.operators == {"MAXIMUM": 1, "MINIMUM": 1}
+    details = Interpreter(model_content=lowered.model).get_tensor_details()
+    assert {len(d["shape"]) for d in details if d["name"].endswith("constant")} == {4}
