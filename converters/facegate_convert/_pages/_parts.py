@@ -74,12 +74,6 @@ def measured(found: Any, confidence: bool = False) -> Cell:
     return Cell(rate(found), tuple(f"{k}," for k in known[:-1]) + tuple(known[-1:]))
 
 
-def rate_rows(found: Any) -> tuple[str, str, str]:
-    """A rate in three cells: figure, interval, counts."""
-    value = mapping(found)
-    return rate(value), interval(value), errors(value)
-
-
 def carried(point: Mapping[str, Any]) -> Mark:
     """Whether the data carries an operating point, and what limits it."""
     status: Status = "warn" if point.get("carried") is False else "good" if point.get("carried") else "none"
