@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MIN_COMPARISONS = 30
 _MIN_EXPECTED = 0.1  # false matches at the target
+_WIDE = 3  # times the target: where the interval ends if comparisons are independent and just enough (rule of 3)
 
 
 def points_from(
@@ -29,7 +30,7 @@ def points_from(
         targets: FMR targets; those that the evaluation carries (rule of 3) if empty.
 
     Returns:
-        (points by descending FMR, notes): a sentence for each that the data does not carry.
+        (points by descending FMR, notes): a sentence for each that too few comparisons, or too few people, carry.
 
     Raises:
         DatasetError: the comparisons say next to nothing about a target, or no threshold keeps to it.
@@ -62,9 +63,14 @@ def points_from(
                 f"no threshold keeps to an FMR of {fmr:g}: two people are as alike as one photograph is to itself",
                 hint="`facegate evaluate validate` finds copies and wrong labels",
             )
+        false_match, false_non_match = point["fmr_measured"], point["fnmr"]
         if not point["carried"]:
             notes.append(point["note"])
-        false_match, false_non_match = point["fmr_measured"], point["fnmr"]
+        elif false_match["high"] > _WIDE * fmr:
+            notes.append(
+                f"FMR {fmr:g}: it may be up to {false_match['high']:.2g}: comparisons are many, but only "
+                f"{evaluation.comparisons['people']} people stand behind them"
+            )
         points.append(
             OperatingPoint(
                 fmr=fmr,

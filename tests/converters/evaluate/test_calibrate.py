@@ -81,7 +81,11 @@ def test_without_targets_only_carried_points_are_written(run, copy, measured, ke
     carried = [p["fmr"] for p in result.operating_points if p["carried"]]
     assert carried
     assert [p["fmr"] for p in found.data["operating_points"]] == carried
-    assert found.data["notes"] == []
+    # Six people: where what is known reaches beyond three times the target, that is told.
+    wide = [p["fmr"] for p in found.data["operating_points"] if p["fmr_upper"] > 3 * p["fmr"]]
+    assert wide
+    assert [note.split(":")[0] for note in found.data["notes"]] == [f"FMR {fmr:g}" for fmr in wide]
+    assert all("only 6 people" in note for note in found.data["notes"])
 
 
 def test_a_target_beyond_the_data_is_warned_of_or_refused(run, copy, measured, key):
