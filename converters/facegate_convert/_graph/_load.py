@@ -214,6 +214,8 @@ def _import_node(
         results = fold(node, arrays)
         if results is not None:
             for value, array in zip(outputs, results, strict=False):
+                if node.op == "Constant":  # some exporters write weights so: the file holds them
+                    b.allow(array.size)
                 if value:
                     b.spend(node, array.size)
                     b.set_constant(value, array)

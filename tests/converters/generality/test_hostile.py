@@ -164,6 +164,20 @@ def test_a_small_file_cannot_fill_the_memory(nodes: list[Any], weights: dict[str
     _refused(data)
 
 
+def test_large_weights_are_no_attack() -> None:
+    """Weights of 128 MB as Constant nodes are read, folded and lowered: the file holds them."""
+    w = np.full((2**12, 2**12), 0.01, np.float32)
+    nodes = [_node("Constant", "", f"w{i}", value=numpy_helper.from_array(w + i)) for i in range(2)]
+    nodes += [
+        _node("MatMul", "x w0", "a"),
+        _node("MatMul", "a w1", "b"),
+        _node("Mul", "b half", "c"),
+        _node("Relu", "c"),
+    ]
+    graph = load_graph(_model(nodes, {"half": np.float32(0.5)}, x=(1, 2**12)))
+    assert [n.op for n in graph.nodes] == ["Gemm", "Gemm", "Relu"]
+
+
 SHAPES = {
     "a giant": (1, 3, 2**31 - 1, 2**31 - 1),
     "more than 64 bits": (1, 2**62, 2**62, 2**62),
