@@ -131,8 +131,8 @@ class Records:
     ) -> Path:
         """Write what a reviewer asks for about this gate, signed by the device; docs/review-pack.md has the parts.
 
-        It names nobody and holds no biometric data. The gate answers nobody while it is made: the whole audit log is
-        checked for it.
+        It names nobody and holds no biometric data. The gate answers nobody while its state is read for it, which takes
+        as long as checking the whole audit log.
 
         Args:
             path: a new file, if it ends in .zip, else a new folder.

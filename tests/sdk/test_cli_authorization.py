@@ -71,6 +71,7 @@ COMMANDS = {
         "audit show": [],
         "audit purge": ["--before", "2020-01-01", "--yes"],
         "outbox list": [],
+        "report pack": ["-o", "never.zip"],
     },
     "administrator": {
         "gate accept-clock": ["--yes"],

@@ -29,7 +29,7 @@ STATES: dict[str, str] = {
     "not known": "it cannot be told from what the pack was made of",
 }
 _DATA = Path(__file__).parents[1] / "controls.json"
-_MONTH, _DAY_SECONDS, _SIX_MONTHS, _YEAR, _THREE_YEARS = 31, 86_400, 184, 366, 3 * 366
+_MONTH, _DAY_SECONDS, _SIX_MONTHS, _YEAR, _THREE_YEARS = 31, 86_400, 184, 366, 3 * 365 + 1
 _ATTEMPTS, _LOCK_SECONDS = 5, 30
 
 Check = Callable[["GateFacts"], Finding]
@@ -118,7 +118,7 @@ def _demonstration(gate: GateFacts) -> Finding:
 def _people_days(limit: int, law: str) -> Check:
     def check(gate: GateFacts) -> Finding:
         days = gate.retention.people_days
-        return yes_if(days < limit, f"{days} days after the last match (preset {gate.retention.people_preset}); {law}")
+        return yes_if(days <= limit, f"{days} days after the last match (preset {gate.retention.people_preset}); {law}")
 
     return check
 
@@ -143,7 +143,7 @@ def _clock(gate: GateFacts) -> Finding:
     if gate.clock:
         why = {"back": "it went back", "forward": "it is far ahead"}[gate.clock]
         return yes_if(False, f"the clock is not believed ({why}): nothing is erased until somebody looks at it")
-    return IN_FORCE, f"the clock is believed; {gate.settings['clock_gap_days']} days off are"
+    return IN_FORCE, f"the clock is believed, also after being off for {gate.settings['clock_gap_days']} days"
 
 
 def _confidential(gate: GateFacts) -> Finding:
@@ -160,10 +160,15 @@ def _confidential(gate: GateFacts) -> Finding:
 def _integrity(gate: GateFacts) -> Finding:
     return yes_if(
         gate.audit_problems == 0,
-        "the whole store and the whole log were checked when this pack was made"
+        "all rows were checked when the gate was opened, the whole log when this pack was made"
         if gate.audit_problems == 0
         else f"the audit log shows {gate.audit_problems} problems: `facegate audit verify` names them",
     )
+
+
+def _leaves(gate: GateFacts) -> Finding:
+    receivers = f"{gate.delivered + gate.waiting} decisions are kept"
+    return IN_FORCE, f"nothing by itself ({receivers}); a backup, encrypted, and a person's export are made on purpose"
 
 
 def _other_models(gate: GateFacts) -> Finding:
@@ -236,6 +241,7 @@ CHECKS: dict[str, Check] = {
     ),
     "retention happens without anybody's doing": _clock,
     "confidential": _confidential,
+    "nothing biometric leaves the device": _leaves,
     "integrity": _integrity,
     "events are recorded and cannot be changed unseen": _integrity,
     "templates of another model are not compared": _other_models,

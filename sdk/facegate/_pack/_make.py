@@ -43,17 +43,17 @@ def pack_gate(
         BundleError: the bundle in the gate's folder is not as it was signed.
     """
     named = _names(receivers)
-    with whole_or_no_pack(path), gate.reading(label):
+    with gate.reading(label):  # the gate answers nobody meanwhile: only what must be of one moment
         now = gate.now()
         found = read_gate(gate, now, named)
         bundle = _own_bundle(gate)
-        result = load_result(evaluation, bundle) if evaluation is not None else None
-        facts = Facts.gather(bundle, found, result, now.time)
-        members = build_members(facts)
-        with gate.operation(ROLE, label) as work:
-            digest = hashlib.sha256(members[DOCUMENT]).hexdigest()
-            work.log("review_pack_written", details={"bundle": bundle.id, "policy": gate.policy_id, "pack": digest})
-            return write_pack(path, members, key=gate.device, device=gate.device_id, time=facts.time)
+    result = load_result(evaluation, bundle) if evaluation is not None else None
+    facts = Facts.gather(bundle, found, result, now.time)
+    members = build_members(facts)
+    with whole_or_no_pack(path), gate.operation(ROLE, label) as work:
+        digest = hashlib.sha256(members[DOCUMENT]).hexdigest()
+        work.log("review_pack_written", details={"bundle": bundle.id, "policy": gate.policy_id, "pack": digest})
+        return write_pack(path, members, key=gate.device, device=gate.device_id, time=facts.time)
 
 
 def pack_bundle(
