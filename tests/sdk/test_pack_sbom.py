@@ -81,7 +81,7 @@ def test_the_engines_library_is_named_with_its_hash(installed):
 
 
 def test_the_closure_is_that_of_the_metadata(installed):
-    """Every requirement that applies here is there, with the version that is installed; tools of a build host are not."""
+    """Every requirement that applies is there, in the version that is installed; tools of a build host are not."""
     names = {found.name for found in installed}
     assert {"facegate", "numpy", "pillow", "cffi", "click", "cryptography", "pycparser"} <= names
     assert not names & {"pytest", "onnx", "jinja2", "matplotlib", "ruff", "starlette"}
