@@ -166,7 +166,10 @@ def _failure(code: int, answer: bytes, said: IO[bytes]) -> ViaError | ViaMissing
         return ViaError(f"onnx-tf was ended by {name}{memory}", hint=OWN)
     said.seek(max(said.seek(0, os.SEEK_END) - _TAIL, 0))
     lines = [line for line in said.read(_TAIL).decode(errors="replace").splitlines() if line.strip()]
-    return ViaError(f"onnx-tf ended with exit code {code}: {_plain(lines[-1]) if lines else 'nothing said'}", hint=OWN)
+    return ViaError(
+        f"onnx-tf ended with exit code {code}: {_plain(lines[-1]) if lines else 'nothing said'}",
+        hint=f"see that {PYTHON} names the Python of onnx-tf's environment, or {OWN}",
+    )
 
 
 def _plain(text: str) -> str:
