@@ -93,6 +93,8 @@ def _evaluated(facts: Facts) -> Finding:
     failed = [check["require"] for check in sections["checks"] if not check["met"]]
     if failed:
         return NOT_IN_FORCE, f"required and not met: {', '.join(failed)}"
+    if not sections["checks"]:
+        return PARTLY, f"of {facts.result.of}, made {sections['created'][:10]}; nothing was required of it (--require)"
     return IN_FORCE, f"of {facts.result.of}, made {sections['created'][:10]}; {len(sections['warnings'])} warnings"
 
 
