@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from facegate_convert import _onnxruntime
 from facegate_convert._interpreter import make_interpreter
 from facegate_convert.errors import MeasureError
 
@@ -93,15 +94,9 @@ def run_onnx(source: Path | bytes, inputs: Sequence[npt.NDArray[np.float32]], *,
         MeasureError: if onnxruntime refuses the model or fails to run it.
     """
     import numpy as np  # noqa: PLC0415
-    import onnxruntime  # noqa: PLC0415
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # fair to whatever else runs here
     try:
-        session = onnxruntime.InferenceSession(
-            source if isinstance(source, bytes) else str(source), options, providers=["CPUExecutionProvider"]
-        )
+        session = _onnxruntime.session(source)
         name = session.get_inputs()[0].name
         outputs = [output.name for output in session.get_outputs()]
         rows: dict[str, list[npt.NDArray[np.float32]]] = {output: [] for output in outputs}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from facegate_convert import _families
+from facegate_convert import _families, _onnxruntime
 from facegate_convert._graph import load_graph
 from facegate_convert._heads import finish
 from facegate_convert._lower import lower
@@ -117,13 +117,9 @@ class OnnxEngine:
 
     def __init__(self, source: Source, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]) -> None:
         import numpy as np  # noqa: PLC0415 - the command line's help must not wait for it
-        import onnxruntime  # noqa: PLC0415
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # fair to whatever else runs here
         try:
-            self._session = onnxruntime.InferenceSession(str(source.path), options, providers=["CPUExecutionProvider"])
+            self._session = _onnxruntime.session(source.path)
         except Exception as error:  # onnxruntime raises a dozen classes of its own
             raise _refused(error) from error
         self._feed = self._session.get_inputs()[0].name

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from facegate.cli import main
 from facegate_convert.cli._bundle import bundle_build, bundle_sign
 from facegate_convert.cli._convert import convert
 from facegate_convert.errors import BuildError, CalibrationError, DatasetError, ModelFileError, UnknownFamilyError
@@ -415,3 +416,11 @@ def test_targets_that_nobody_named_are_left_out_if_not_carried(material_of, onnx
     assert output.data["photographs"] == 9
     (note,) = output.data["notes"]
     assert "FMR 0.01, 0.001, 0.0001: left out; --fmr asks" in note
+
+
+def test_a_truncated_model_is_told_as_what_it_is(models, capsys):
+    """Its error is an EOFError as well, which click takes for the end of the input at a prompt."""
+    whole = (models / "recognizer.onnx").read_bytes()
+    (models / "recognizer.onnx").write_bytes(whole[: len(whole) // 2])
+    code = main(["convert", str(models / "recognizer.onnx"), "--json"])
+    assert (code, json.loads(capsys.readouterr().out)["error"]["type"]) == (3, "TruncatedModelError")

@@ -34,8 +34,10 @@ def simplified(source: Source) -> Any:
         ViaError: onnxruntime refuses the model, or it is larger than one file can be.
     """
     import onnx  # noqa: PLC0415 - the command line's help must not wait for it
-    import onnxruntime  # noqa: PLC0415
 
+    from facegate_convert import _onnxruntime  # noqa: PLC0415
+
+    onnxruntime = _onnxruntime.load()
     model = _loaded(source)
     sketch = source.match.sketch
     sized(model, (sketch.width, sketch.height), channels_first=sketch.channels_first)
@@ -128,27 +130,32 @@ def _older(model: Any) -> Any:
 
 
 def _plain_pools(model: Any) -> Any:
-    """The model without `ceil_mode` where it changes nothing: onnx-tf computes such a pool in Python, TFLite cannot."""
+    """The model whose pools say in the plainest way what they do.
+
+    onnx-tf computes a pool with `ceil_mode` in Python, which TFLite cannot, and one with padding that is all zero by a
+    detour behind which no shape is known. Where rounding up changes nothing it is left out, no padding is "VALID".
+    """
     import onnx  # noqa: PLC0415
 
     graph = onnx.shape_inference.infer_shapes(model).graph
-    shapes = {
-        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
-        for value in (*graph.input, *graph.value_info)
-    }
+    known = (*graph.input, *graph.value_info)
+    shapes = {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim] for value in known}
     for node in _nodes(model.graph):
-        if node.op_type not in ("AveragePool", "MaxPool"):
-            continue
         given = {attribute.name: attribute for attribute in node.attribute}
-        shape = shapes.get(node.input[0], [])[2:]
-        kernel = list(given["kernel_shape"].ints)
-        if "ceil_mode" not in given or "dilations" in given or "auto_pad" in given or len(shape) != len(kernel):
+        if node.op_type not in ("AveragePool", "MaxPool") or "auto_pad" in given or "dilations" in given:
             continue
-        strides = list(given["strides"].ints) if "strides" in given else [1] * len(kernel)
-        pads = list(given["pads"].ints) if "pads" in given else [0] * 2 * len(kernel)
-        ends = (n + a + b - k for n, a, b, k in zip(shape, pads, pads[len(kernel) :], kernel, strict=False))
-        if 0 not in shape and not any(end % stride for end, stride in zip(ends, strides, strict=True)):
-            given["ceil_mode"].i = 0
+        kernel = list(given["kernel_shape"].ints)
+        rank = len(kernel)
+        strides = list(given["strides"].ints) if "strides" in given else [1] * rank
+        pads = list(given["pads"].ints) if "pads" in given else [0] * 2 * rank
+        shape = shapes.get(node.input[0], [])[2:]
+        if "ceil_mode" in given and given["ceil_mode"].i and len(shape) == rank and 0 not in shape:
+            ends = [shape[i] + pads[i] + pads[rank + i] - kernel[i] for i in range(rank)]
+            given["ceil_mode"].i = int(any(end % stride for end, stride in zip(ends, strides, strict=True)))
+        if not any(pads) and not ("ceil_mode" in given and given["ceil_mode"].i):
+            kept = [attribute for name, attribute in given.items() if name not in ("pads", "ceil_mode")]
+            del node.attribute[:]
+            node.attribute.extend([*kept, onnx.helper.make_attribute("auto_pad", "VALID")])
     return model
 
 

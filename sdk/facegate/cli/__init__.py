@@ -44,7 +44,10 @@ def main(args: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one way o
         return output.error("UsageError", error.format_message(), hint, USAGE)
     except (click.Abort, EOFError) as error:
         # What click makes of both Ctrl-C and the end of input differs between its versions.
-        if isinstance(error, EOFError) or isinstance(error.__cause__ or error.__context__, EOFError):
+        cause = error if isinstance(error, EOFError) else error.__cause__ or error.__context__
+        if isinstance(cause, FacegateError):  # one of ours that is an EOFError, too: a file that ends too early
+            return output.error(type(cause).__name__, str(cause), cause.hint, cause.exit_code)
+        if isinstance(cause, EOFError):
             return output.error("UsageError", "the input ended at a prompt", "", USAGE)
         return INTERRUPTED
     except KeyboardInterrupt:
