@@ -10,9 +10,13 @@ import re
 import stat
 import zipfile
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 
+import facegate
+from facegate._backup import FILES
+from facegate._backup_rows import TABLES
 from facegate._files import write_new
 from facegate._pack._distributions import find_distributions
 from facegate._pack._inventory import data_classes
@@ -287,6 +291,47 @@ def test_every_table_and_every_file_of_a_gate_is_in_the_inventory(gate_folder):
         "gate.db.lock",
     }
     assert {file for each in classes for file in each.files} == files
+
+
+def test_what_a_backup_holds_is_said(packed):
+    """Every table, every file that a backup has; not what is in memory only, and not the sealing key."""
+    classes = packed()["data_classes"]
+    assert {table for each in classes if each["in_backup"] for table in each["tables"]} == set(TABLES)
+    assert {file for each in classes if each["in_backup"] for file in each["files"]} == {*FILES, "trust"}
+    assert {each["name"] for each in classes if not each["in_backup"]} == {
+        *("Pictures", "Captured faces", "Gallery in use", "Sealing key"),
+    }
+
+
+WAYS_OUT = {
+    "_sinks/_http.py": "receivers",
+    "_sinks/_webhook.py": "receivers",
+    "_privacy_officer.py": "person",
+    "cli/_rights.py": "reviewers",  # certificates
+    "_reviewer.py": "reviewers",
+    "_pack/_write.py": "reviewers",
+    "cli/_pack.py": "reviewers",
+    "_backup.py": "backup",
+}
+# They write the gate's own files, its credentials beside it, or what the others above are given.
+WITHIN = {
+    *("_new_gate.py", "_restored_folder.py", "_store/_key_providers.py", "_gate_folder.py", "_credentials.py"),
+    *("_files.py", "_rights/_archive.py"),
+}
+
+
+def test_every_way_out_of_the_device_is_in_the_diagram(packed):
+    """Whatever in the code speaks to a network or makes a file is known here, and its flow is told to leave."""
+    root = Path(facegate.__file__).parent
+    speaks = re.compile(
+        r"^\s*(?:import|from) (?:socket|ssl|http|urllib3?)\b"
+        r"|write_archive\(|write_new\(|mkstemp|mkdtemp|write_(?:bytes|text)\(",
+        re.MULTILINE,
+    )
+    sources = [path for path in root.rglob("*.py") if "simulation" not in path.parts]
+    files = {str(path.relative_to(root)): path.read_text(encoding="utf-8") for path in sources}
+    assert {name for name, text in files.items() if speaks.search(text)} == WAYS_OUT.keys() | WITHIN
+    assert {flow["target"] for flow in packed()["flows"] if flow["leaves"]} == set(WAYS_OUT.values())
 
 
 def test_the_inventory_has_the_periods_that_are_set(packed):

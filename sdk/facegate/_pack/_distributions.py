@@ -24,6 +24,8 @@ ENGINE = "ai-edge-litert"
 EXTRAS = ("tpm", "webhook")
 """Extras of facegate for devices; what they bring is named where it is installed."""
 
+# The library that runs the models, in the distribution of each engine.
+_ENGINES = {ENGINE: re.compile(r"libLiteRt\.so"), "tflite-runtime": re.compile(r"_pywrap_.*\.so")}
 _MAX_LICENCE = 80
 _SHARED = re.compile(r"\.so(\.[0-9.]+)?")
 _WORDS = {
@@ -153,8 +155,8 @@ def _libraries(name: str, distribution: metadata.Distribution) -> Iterator[Libra
         return
     files = distribution.files or ()
     third = [f for f in files if len(f.parts) > 1 and f.parts[0].endswith(".libs") and _SHARED.search(f.name)]
-    if name == ENGINE:
-        third += [f for f in files if f.name == "libLiteRt.so"]
+    if name in _ENGINES:
+        third += [f for f in files if _ENGINES[name].fullmatch(f.name)]
     yield from _read(Path(str(distribution.locate_file(file))) for file in third)
 
 

@@ -210,7 +210,7 @@ def read_gate(gate: GateCore, now: TrustedTime, receivers: tuple[str, ...] = ())
 
     Raises:
         PackError: it is in memory only.
-        GateFolderError: a file of it is missing.
+        GateFolderError: gate.json is missing.
     """
     from facegate._credentials import list_credentials  # noqa: PLC0415 - what an open gate has loaded already
     from facegate._gate_folder import KEY, read_info  # noqa: PLC0415
@@ -264,8 +264,11 @@ def _problems(gate: GateCore) -> int:
 
 
 def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(64)
+    try:
+        with path.open("rb") as file:
+            return file.read(64)
+    except OSError as error:
+        raise PackError(f"{path} cannot be read: {error.strerror}", hint="restore the file") from None
 
 
 def read_machine() -> MachineState:

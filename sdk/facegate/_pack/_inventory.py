@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from facegate._backup import FILES
+from facegate._gate_folder import TRUST
+
 if TYPE_CHECKING:
     from facegate._pack._facts import GateFacts
 
@@ -38,7 +41,7 @@ class DataClass:
         protection: how it is protected there.
         kept: for how long, with this gate's figures.
         ends: what ends it.
-        leaves: whether and how it leaves the device.
+        leaves: whether and how it leaves the device, beside an encrypted backup.
         now: how many there are at this moment; None where nothing is counted.
         tables, files: of the store and of the gate's folder.
     """
@@ -55,9 +58,15 @@ class DataClass:
     tables: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 
+    @property
+    def in_backup(self) -> bool:
+        """Whether an encrypted backup, which the administrator makes, holds it: every table, and most files."""
+        return bool(self.tables) or any(file in (*FILES, TRUST) for file in self.files)
+
     def to_dict(self) -> dict[str, Any]:
         """The class as JSON values."""
-        return asdict(self) | {"kind": KINDS[self.kind], "tables": list(self.tables), "files": list(self.files)}
+        lists = {"tables": list(self.tables), "files": list(self.files)}
+        return asdict(self) | {"kind": KINDS[self.kind], "in_backup": self.in_backup} | lists
 
 
 def data_classes(gate: GateFacts) -> tuple[DataClass, ...]:
@@ -112,7 +121,7 @@ def _biometric(gate: GateFacts) -> tuple[DataClass, ...]:
             protection=sealed,
             kept=f"{_days(rules.people_days)} after the last match{preset}, and no longer than the consent",
             ends="retention, withdrawal, erasure: the person's key is destroyed first",
-            leaves="in an encrypted backup; to the person, in an export that they ask for with templates",
+            leaves="to the person, in an export that they ask for with templates",
             now=counts["faces"],
             tables=("face",),
         ),
@@ -124,7 +133,7 @@ def _biometric(gate: GateFacts) -> tuple[DataClass, ...]:
             protection=sealed.replace("person", "list"),
             kept=f"{_days(rules.list_days)} after they were added",
             ends="retention, removal",
-            leaves="in an encrypted backup",
+            leaves="no",
             now=counts["list_faces"],
             tables=("face", "face_list"),
         ),
@@ -243,7 +252,7 @@ def _operational(gate: GateFacts) -> tuple[DataClass, ...]:
             protection="hashes of declaration and policy stand in every decision; a keyed tally for settings, state",
             kept="as long as the gate",
             ends="facegate wipe",
-            leaves="in an encrypted backup, and in this pack",
+            leaves="in this pack",
             tables=("setting", "state"),
             files=("gate.json", "policy.json", "declaration.json"),
         ),
@@ -288,7 +297,7 @@ def _secrets(gate: GateFacts) -> tuple[DataClass, ...]:
             protection="sealed by the sealing key",
             kept="until it is renewed",
             ends="facegate gate renew-rotation, facegate wipe",
-            leaves="in an encrypted backup",
+            leaves="no",
             tables=("rotation",),
         ),
         DataClass(
@@ -299,7 +308,7 @@ def _secrets(gate: GateFacts) -> tuple[DataClass, ...]:
             protection="mode 0600" + (", encrypted with a passphrase" if gate.device_key_locked else ", no passphrase"),
             kept="as long as the gate",
             ends="facegate wipe",
-            leaves="in an encrypted backup",
+            leaves="no",
             files=("device.key",),
         ),
         DataClass(

@@ -153,13 +153,17 @@ def _data(document: Mapping[str, Any]) -> list[Html]:
             tag("span", each["kind"], class_="mark bad" if each["kind"] == "biometric data" else "mark none"),
             join(each["where"], tag("span", each["protection"], class_="below")),
             join(each["kept"], tag("span", f"ends with: {each['ends']}", class_="below")),
-            each["leaves"],
+            join(each["leaves"], tag("span", "in an encrypted backup" if each["in_backup"] else "", class_="below")),
             each["now"],
         )
         for each in document["data_classes"]
     ]
     return [
-        tag("p", "Everything that the gate has, with the periods that are set in it.", class_="lead"),
+        tag(
+            "p",
+            "Everything that the gate has, with the periods that are set in it; backups are made by hand.",
+            class_="lead",
+        ),
         table(("class", "kind", "where, how protected", "kept", "leaves the device", "now"), rows, kind="wide"),
     ]
 

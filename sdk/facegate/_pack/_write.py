@@ -76,7 +76,20 @@ def _tables(document: Mapping[str, Any]) -> dict[str, bytes]:
     return found
 
 
-_CLASSES = ("name", "what", "kind", "where", "protection", "kept", "ends", "leaves", "now", "tables", "files")
+_CLASSES = (
+    "name",
+    "what",
+    "kind",
+    "where",
+    "protection",
+    "kept",
+    "ends",
+    "leaves",
+    "in_backup",
+    "now",
+    "tables",
+    "files",
+)
 _GROUPS = (
     *("column", "group", "people", "photographs", "threshold", "fmr", "fmr_low", "fmr_high"),
     *("fnmr", "fnmr_low", "fnmr_high", "note"),
