@@ -1,4 +1,4 @@
-"""One process that makes templates: `python -m facegate_convert._evaluate._worker`, started by `_workers` only.
+"""One process that makes templates; `_workers` starts it, and nothing else.
 
 It speaks through its standard input and output (see `_frames`). It ends when its input does, so that none outlives a
 run that was killed.
@@ -110,7 +110,3 @@ def _make(maker: Any, digest: bytes, path: Path) -> bytes:
     if row["status"] != OK:
         values = b""
     return row.tobytes() + values
-
-
-if __name__ == "__main__":
-    sys.exit(main())

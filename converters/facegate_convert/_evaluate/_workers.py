@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from facegate_convert._evaluate._cache import Cache, Records
 
 _ATTEMPTS = 2  # at a photograph that a process died of
+# Not `python -m`: that looks for modules in the current folder first, and people run this inside of datasets.
+_BEGIN = "import sys; sys.path[:] = sys.argv[1:]; from facegate_convert._evaluate._worker import main; sys.exit(main())"
 _FEW = 8  # photographs a process, at least: starting one takes as long as some tens of photographs
 
 
@@ -38,7 +40,7 @@ class _Process:
         loud = os.environ.get("FACEGATE_TRACEBACK") == "1"
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "facegate_convert._evaluate._worker"],
+                [sys.executable, "-c", _BEGIN, *filter(None, sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=None if loud else subprocess.DEVNULL,

@@ -134,6 +134,16 @@ def test_a_process_that_dies_costs_one_photograph(source, dataset, monkeypatch, 
     assert STATUSES[records.rows["status"][2]] in ("ok", "no_face")
 
 
+def test_code_in_the_current_folder_is_not_run(source, dataset, tmp_path, monkeypatch):
+    """A dataset that holds a `numpy.py` runs nothing of it, also if somebody works inside its folder."""
+    for name in ("numpy", "PIL", "json", "facegate_edge", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    records, _ = get_records(source, dataset, faces="largest", folder=None, jobs=1)
+    assert records.present.all()
+    assert not (tmp_path / "ran").exists()
+
+
 def test_processes_that_cannot_begin_are_an_error_with_a_hint(source, dataset, monkeypatch):
     """An interpreter that ends at once is told as such, not waited for."""
     monkeypatch.setattr(_workers.sys, "executable", "/bin/false")
