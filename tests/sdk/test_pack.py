@@ -6,6 +6,7 @@ import errno
 import functools
 import hashlib
 import json
+import os
 import re
 import stat
 import zipfile
@@ -105,7 +106,7 @@ def test_a_pack_is_signed_by_the_device_and_its_owners_alone(gate_folder, device
         verify_pack(path, TrustStore([SigningKey.generate().verify_key]))
 
 
-@pytest.mark.parametrize("damage", ["changed", "added", "removed", "unsigned"])
+@pytest.mark.parametrize("damage", ["changed", "added", "removed", "unsigned", "pipe", "link", "folder"])
 def test_attack_a_pack_that_was_improved(gate_folder, device, tmp_path, damage):
     """A control that was turned green, a file more or less, a signature that is gone: all are noticed."""
     with gate_folder.open() as roles:
@@ -115,6 +116,13 @@ def test_attack_a_pack_that_was_improved(gate_folder, device, tmp_path, damage):
         page.write_text(page.read_text().replace("not in force", "in force"))
     elif damage == "added":
         (path / "more.html").write_text("all is well")
+    elif damage == "pipe":
+        os.mkfifo(path / "more")
+    elif damage == "link":
+        page.rename(tmp_path / "index.html")
+        page.symlink_to(tmp_path / "index.html")
+    elif damage == "folder":
+        (path / "more").mkdir()
     else:
         (page if damage == "removed" else path / "statement.jws").unlink()
     with pytest.raises(PackSignatureError):

@@ -258,6 +258,19 @@ def test_the_group_check_decides(result, bundle, tmp_path, verdicts, expected):
     assert control["state"] == expected
 
 
+def test_a_group_of_one_person_has_nothing_to_count(result, bundle, tmp_path):
+    """No comparison is no rate of 0 %: neither on the page nor in the table."""
+
+    def change(document):
+        none = {"errors": 0, "trials": 0, "value": 0.0, "low": 0.0, "high": 1.0, "confidence": 0.95}
+        document["groups"][0]["groups"][0] |= {"fmr": none, "fnmr": None}
+
+    path = pack_bundle(bundle, tmp_path / "pack", evaluation=result(change))
+    assert (path / "index.html").read_text().count("nothing to count") >= 2
+    row = next(csv.DictReader(io.StringIO((path / "groups.csv").read_text())))
+    assert (row["fmr"], row["fmr_high"], row["fnmr"]) == ("", "", "")
+
+
 def test_attack_another_bundles_evaluation_leaves_no_pack(gate_folder, result, tmp_path):
     """Refused before anything is written: no file, no entry in the log."""
 

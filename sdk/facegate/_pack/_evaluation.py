@@ -28,6 +28,7 @@ FORMAT, VERSION, RESULT = "facegate-evaluation", 1, "result.json"
 _MAX_FILE = 64 << 20
 _MAX_ROWS = 1000
 _MAX_TEXT = 500
+_TINY = 1e-9  # what an end of an interval may be off by, being computed another way than the rate
 _HINT = "give the folder, or the result.json, that `facegate evaluate run` wrote"
 
 Section = dict[str, Any]
@@ -260,6 +261,6 @@ def _rate(section: Section, name: str) -> Section | None:
     rate = _section(section, name)
     shown: Section = {key: _number(rate, key, 0, 1) for key in ("value", "low", "high")}
     shown |= {key: _count(rate, key) for key in ("errors", "trials")}
-    if not shown["low"] <= shown["value"] <= shown["high"] or shown["errors"] > shown["trials"]:
+    if not shown["low"] - _TINY <= shown["value"] <= shown["high"] + _TINY or shown["errors"] > shown["trials"]:
         raise _damaged(f"{name} is not between its limits")
     return shown

@@ -14,8 +14,8 @@ __all__ = ["evaluation_part"]
 
 
 def _rate(rate: Mapping[str, Any] | None) -> str:
-    if rate is None:
-        return "\u2013"
+    if rate is None or not rate["trials"]:
+        return "nothing to count"
     return f"{rate['value']:.3%} ({rate['low']:.3%}\u2013{rate['high']:.3%})"
 
 

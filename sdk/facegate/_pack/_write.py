@@ -103,7 +103,7 @@ def _group_rows(sections: list[dict[str, Any]]) -> list[list[object]]:
             row: list[object] = [section["column"], group["name"], group["subjects"], group["images"]]
             row.append(section["threshold"])
             for kind in ("fmr", "fnmr"):
-                rate = group[kind] or {}
+                rate = group[kind] if group[kind] and group[kind]["trials"] else {}
                 row += [rate.get(name) for name in ("value", "low", "high")]
             rows.append([*row, group["note"]])
     return rows
@@ -208,7 +208,10 @@ def verify_pack(path: str | os.PathLike[str], keys: TrustStore) -> dict[str, byt
 
 def _read_folder(path: Path, keys: TrustStore) -> dict[str, bytes]:
     try:
-        names = sorted(entry.name for entry in path.iterdir())
+        entries = list(path.iterdir())
+        if any(entry.is_symlink() or not entry.is_file() for entry in entries):
+            return {}  # no pack has these, and reading a pipe would wait for ever
+        names = sorted(entry.name for entry in entries)
         members = {name: _read(path / name) for name in names}
         statement = json.loads(_jws.verify(members.pop(STATEMENT).decode("ascii").strip(), keys, typ=STATEMENT_TYPE))
         fits = statement["sha256"] == {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
