@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from facegate_convert._bundle_writer import write_bundle
 from facegate_convert._files import write_file
+from facegate_convert._options import for_role
 from facegate_convert.errors import BuildError, DynamicShapeError, ModelFileError
 from facegate_edge._manifest import FORMAT_VERSION, ROLES, Manifest, ModelInfo, OperatingPoint
 from facegate_edge._targets import GENERIC
@@ -101,11 +102,12 @@ def load_all(paths: Sequence[Path], options: Options, *, progress: Progress | No
         if _is_bundle(path):
             found += load_models(path)
         else:
-            role = recognize(load_graph(path, input_size=_size_for(path, options))).role
-            sources.append((ROLES.index(role), path))
-    for _, path in sorted(sources, key=lambda s: s[0]):
+            match = recognize(load_graph(path, input_size=_size_for(path, options)))
+            sources.append((ROLES.index(match.role), path))
+    for role, path in sorted(sources, key=lambda s: s[0]):
         detector = next(((m.info, m.data) for m in found if m.info.role == "detector"), None)
-        chosen = dataclasses.replace(options, detector=detector, input_size=_size_for(path, options))
+        chosen = for_role(options, ROLES[role])
+        chosen = dataclasses.replace(chosen, detector=detector, input_size=_size_for(path, options))
         found += load_models(path, chosen, progress=progress)
     return sorted(found, key=lambda model: ROLES.index(model.info.role))
 

@@ -85,6 +85,7 @@ def convert(source: Path, options: Options | None = None, *, progress: Progress 
     watch.step("reading the model")
     read = read_source(source, options)
     _check_photographs(options)
+    _check_float16(options, wanted, options.precision)
     watch.step("lowering")
     float32 = float_model(read)
     made = _Made(read, wanted, watch, float32, model_info(float32, read, "float32"))
@@ -97,6 +98,19 @@ def _check_photographs(options: Options) -> None:
             f"{options.precision} needs photographs to calibrate the model on",
             hint="give --calibration DIR with some dozens of photographs as the device will see them, or use "
             "--precision dynamic or float16, which need none",
+        )
+
+
+def _check_float16(options: Options, wanted: Target, precision: str) -> None:
+    """Refuse float16 arithmetic where there can be none: before the work, and for what "auto" chose.
+
+    Raises:
+        ConvertError: the model or the target cannot have it.
+    """
+    if options.float16_arithmetic and (precision not in ("float16", "auto") or not wanted.float16_arithmetic):
+        raise ConvertError(
+            f"{precision} on {wanted.title} is not calculated in float16",
+            hint="--float16-arithmetic needs --precision float16 and a --target whose cores have it, e.g. rpi5",
         )
 
 
@@ -169,11 +183,7 @@ class _Made:
         """
         if not self.options.float16_arithmetic:
             return info
-        if info.precision != "float16" or not self.wanted.float16_arithmetic:
-            raise ConvertError(
-                f"{info.precision} on {self.wanted.title} is not calculated in float16",
-                hint="--float16-arithmetic needs --precision float16 and a --target whose cores have it, e.g. rpi5",
-            )
+        _check_float16(self.options, self.wanted, info.precision)
         return dataclasses.replace(info, arithmetic="float16")
 
     def _prepare(self) -> Crops | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from facegate_convert import _families, _statements
 from facegate_convert.errors import ConvertError
@@ -98,6 +98,32 @@ class Options:
             ("--allow-partitions", self.allow_partitions),
         )
         return frozenset(option for option, allow in given if allow)
+
+
+# Labelled photographs are for one role each.
+_LABELS = {"pairs": "recognizer", "images": "recognizer", "truth": "detector", "attacks": "liveness"}
+
+
+def for_role(options: Options, role: str) -> Options:
+    """The options without labelled photographs that models of this role have no use for."""
+    useless: dict[str, Any] = {name: None for name, wanted in _LABELS.items() if wanted != role}
+    if role != "recognizer":
+        useless["infer_pairs"] = False
+    return dataclasses.replace(options, **useless)
+
+
+def check_role(options: Options, role: str) -> None:
+    """Refuse labelled photographs that would not be looked at: whoever gave them takes the model for judged on them.
+
+    Raises:
+        ConvertError: there are such.
+    """
+    for name, wanted in _LABELS.items():
+        if getattr(options, name) is not None and wanted != role:
+            raise ConvertError(
+                f"--{name} is for a {wanted}'s model, and this one is a {role}'s: nothing would be judged on it",
+                hint=f"leave --{name} away, or name the model that it is for",
+            )
 
 
 def adjust(match: Match, options: Options) -> Match:

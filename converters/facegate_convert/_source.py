@@ -13,7 +13,7 @@ from facegate_convert import _families, _onnxruntime
 from facegate_convert._graph import load_graph
 from facegate_convert._heads import finish
 from facegate_convert._lower import lower
-from facegate_convert._options import adjust, with_statements
+from facegate_convert._options import adjust, check_role, with_statements
 from facegate_convert.errors import ConvertError, MeasureError
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def read_source(path: Path, options: Options) -> Source:
     raw = load_graph(path, input_size=options.input_size)
     options = with_statements(options, raw)
     match = adjust(_families.recognize(raw), options)
+    check_role(options, match.role)
     return Source(path, path.stat().st_size, raw.source_sha256, raw, finish(raw, match.outputs), match, options)
 
 

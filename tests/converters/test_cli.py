@@ -15,7 +15,15 @@ from PIL import Image
 from facegate.cli import main
 from facegate_convert.cli._bundle import bundle_build, bundle_sign
 from facegate_convert.cli._convert import convert
-from facegate_convert.errors import BuildError, CalibrationError, DatasetError, ModelFileError, UnknownFamilyError
+from facegate_convert.errors import (
+    BuildError,
+    CalibrationError,
+    ConvertError,
+    DatasetError,
+    ModelFileError,
+    OutputFileError,
+    UnknownFamilyError,
+)
 from facegate_edge import SigningKey, TrustStore, open_bundle
 from facegate_edge.errors import FacegateError, KeyFileError, UntrustedKeyError
 
@@ -148,6 +156,8 @@ def test_convert_options_reach_the_manifest(models):
         ["--precision", "int4"],
         ["--crop-scale", "0"],
         ["--preprocess", "magic"],
+        ["--size-budget", "1000"],
+        ["--precision", "dynamic", "--size-budget", "1000"],
     ],
 )
 def test_convert_arguments_that_are_wrong(models, arguments):
@@ -162,6 +172,12 @@ def test_convert_arguments_that_are_wrong(models, arguments):
         (["--precision", "int8"], CalibrationError),
         (["--calibration", "absent"], DatasetError),
         (["--crop-scale", "2"], FacegateError),
+        (["--truth", "absent.csv"], ConvertError),
+        (["--attacks", "absent"], ConvertError),
+        (["--float16-arithmetic"], ConvertError),
+        (["--precision", "auto", "--target", "rpi4", "--float16-arithmetic"], ConvertError),
+        (["-o", "absent/r.fgb"], OutputFileError),
+        (["--report", "absent/r.html"], OutputFileError),
     ],
 )
 def test_convert_fails_with_errors_of_its_own(models, arguments, error):
@@ -424,3 +440,45 @@ def test_a_truncated_model_is_told_as_what_it_is(models, capsys):
     (models / "recognizer.onnx").write_bytes(whole[: len(whole) // 2])
     code = main(["convert", str(models / "recognizer.onnx"), "--json"])
     assert (code, json.loads(capsys.readouterr().out)["error"]["type"]) == (3, "TruncatedModelError")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"-o": "recognizer.onnx"},
+        {"-o": "other.fgb", "--report": "recognizer.onnx"},
+        {"-o": "other.fgb", "--report": "other.fgb"},
+        {"-o": "detector.onnx", "--detector": "detector.onnx"},
+        {"-o": "sub/../recognizer.onnx"},
+    ],
+    ids=["the model", "by the report", "each other", "the detector", "by another name"],
+)
+def test_outputs_overwrite_neither_inputs_nor_each_other(models, names):
+    """A name given twice by mistake costs nobody their model."""
+    (models / "sub").mkdir()
+    before = {path: path.read_bytes() for path in models.iterdir() if path.is_file()}
+    options = [part for option, name in names.items() for part in (option, models / name)]
+    with pytest.raises(click.UsageError):
+        run(convert, models / "recognizer.onnx", *options, "--no-latency")
+    assert {path: path.read_bytes() for path in models.iterdir() if path.is_file()} == before
+
+
+def test_build_overwrites_no_model_but_the_bundle_that_it_replaces(models):
+    """A bundle may be built anew of itself and another model, in place; an ONNX file is never the place."""
+    build = ("--name", "door", "--version", "1.0.0", "--intended-use", "tests", "--no-latency")
+    names = (models / "detector.onnx", models / "recognizer.onnx")
+    with pytest.raises(click.UsageError):
+        run(bundle_build, *names, "-o", models / "detector.onnx", *build)
+    run(bundle_build, *names, "-o", models / "door.fgb", *build)
+    output = run(bundle_build, models / "door.fgb", "-o", models / "door.fgb", *build)
+    assert output.data["file"] == str(models / "door.fgb")
+
+
+def test_options_that_change_nothing_are_told(models):
+    """Whoever asks for a precision or gates of models that are not converted now is told so."""
+    build = ("--name", "door", "--version", "1.0.0", "--intended-use", "tests", "--no-latency")
+    run(bundle_build, models / "detector.onnx", models / "recognizer.onnx", "-o", models / "door.fgb", *build)
+    asked = ("--precision", "float16", "--strict", "--attacks", models / "absent", "--truth", models / "absent.csv")
+    output = run(bundle_build, models / "door.fgb", "-o", models / "other.fgb", *build, *asked)
+    said = "; ".join(output.data["notes"])
+    assert all(name in said for name in ("--precision", "--strict", "--attacks", "--truth"))

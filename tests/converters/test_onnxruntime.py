@@ -18,8 +18,10 @@ REFERENCE = (
     "use",
     [
         "from facegate_convert import _onnxruntime as o; o.session(model)",
-        "from facegate_convert._measure import run_onnx; import numpy as np; "
-        "run_onnx(model, [np.zeros((1, 80, 80, 3), np.float32)], channels_first=True)",
+        (
+            "from facegate_convert._measure import run_onnx; import numpy as np; "
+            "run_onnx(model, [np.zeros((1, 80, 80, 3), np.float32)], channels_first=True)"
+        ),
         "import facegate.cli; assert facegate.cli.main(['convert', str(model), '--dry-run', '--no-latency']) == 0",
     ],
     ids=["a session", "a measurement", "a conversion"],

@@ -8,7 +8,9 @@ import click
 
 from facegate_convert.cli._common import (
     FILE,
+    check_budget,
     check_labels,
+    check_outputs,
     conversion_options,
     load_key,
     make_options,
@@ -19,6 +21,7 @@ from facegate_convert.cli._common import (
     progress_bar,
     report_path,
     reported,
+    without_effect,
 )
 
 if TYPE_CHECKING:
@@ -64,12 +67,15 @@ def bundle_build(output: Output, /, **given: Any) -> None:
     from facegate_convert import _bundles  # noqa: PLC0415 - see the module
 
     _check_operating_points(given)
+    check_budget(given)
+    check_outputs(given, given["models"], replace=True)
     key = load_key(given["key"])
     with progress_bar(output) as progress, reported(output, given):
         models = _load(given, progress)
         _bundles.check_pipeline(models)
         points, notes, similarities = _operating_points(given, models, progress)
-    notes = (*notes, *_bundles.built_for(models, given["device"]))
+    converted = [model.info.role for model in models if model.report is not None]
+    notes = (*notes, *_bundles.built_for(models, given["device"]), *without_effect(given, converted))
     for note in notes:
         output.progress(f"note: {note}")
     bundle_id = None

@@ -179,6 +179,66 @@ def check_labels(given: dict[str, Any]) -> None:
         raise click.UsageError("--infer-pairs needs --pairs")
 
 
+def check_budget(given: dict[str, Any]) -> None:
+    """Refuse a size for a precision that has but one. Raises click.UsageError."""
+    if given["size_budget"] is not None and given["precision"] not in ("mixed", "auto"):
+        raise click.UsageError("--size-budget is for --precision mixed or auto: the others have one size")
+
+
+def check_outputs(given: dict[str, Any], sources: Sequence[Path], *, replace: bool = False) -> None:
+    """Refuse outputs that cannot be, before the work: over an input, over each other, in a folder that is not there.
+
+    Args:
+        given: the command's options.
+        sources: files that are read.
+        replace: a bundle among them may be replaced by the one that is built of it.
+
+    Raises:
+        click.UsageError: an output would destroy what is read, or another output.
+        OutputFileError: its folder does not exist.
+    """
+    from facegate_convert.errors import OutputFileError  # noqa: PLC0415 - see the module
+
+    named = {"-o": given["target"], "--report": given["report"]}
+    read = {path.resolve(): str(path) for path in sources}
+    seen: dict[Path, str] = {}
+    for option, path in named.items():
+        if path is None or given["dry_run"]:
+            continue
+        place = path.resolve()
+        if place in read and not (replace and option == "-o" and path.suffix == ".fgb"):
+            raise click.UsageError(f"{option} would overwrite {read[place]}, which is read")
+        if place in seen:
+            raise click.UsageError(f"{option} and {seen[place]} are the same file")
+        seen[place] = option
+        if not place.parent.is_dir():
+            raise OutputFileError(
+                f"{path} cannot be written: there is no folder {path.parent}", hint="make the folder or choose another"
+            )
+
+
+def without_effect(given: dict[str, Any], converted: Sequence[str]) -> tuple[str, ...]:
+    """What to say of options that changed nothing, because no model was converted that they are for.
+
+    Args:
+        given: the options of `bundle build`.
+        converted: roles of the models that were converted on the way.
+    """
+    notes = [
+        f"--{option} was not looked at: no {role}'s ONNX file is among the models"
+        for option, role in (("truth", "detector"), ("attacks", "liveness model"))
+        if given[option] is not None and role.split()[0] not in converted
+    ]
+    asked = [
+        f"--{name.replace('_', '-')}"
+        for name, default in (("precision", "float32"), ("calibration", None), ("strict", False))
+        if given[name] != default
+    ]
+    if asked and not converted:
+        notes.append(f"{', '.join(asked)} changed nothing: the models are converted already")
+    return tuple(notes)
+
+
 @contextlib.contextmanager
 def reported(output: Output, given: dict[str, Any]) -> Iterator[None]:
     """Write the report of a conversion that is refused, too, if one was asked for."""

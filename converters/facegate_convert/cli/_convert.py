@@ -10,7 +10,9 @@ import click
 from facegate_convert.cli._common import (
     FILE,
     PRESETS,
+    check_budget,
     check_labels,
+    check_outputs,
     conversion_options,
     make_options,
     parse_channels,
@@ -51,6 +53,8 @@ def convert(output: Output, /, **given: Any) -> None:
 
     source: Path = given["model"]
     check_labels(given)
+    check_budget(given)
+    check_outputs(given, [path for path in (source, given["detector"]) if path is not None])
     with progress_bar(output) as progress, reported(output, given):
         result = run(source, make_options(given), progress=progress)
     path: Path = given["target"] or Path(f"{source.stem}-{result.info.precision}.fgb")
