@@ -23,6 +23,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -138,8 +139,10 @@ def command(converter, path, target, size, given):
     if converter != "onnx2tf":
         sizes = map(str, size or ())
         return [sys.executable, __file__, "--child", converter, str(path), str(target), *sizes]
+    # It writes a simplified model over the file that it is given: it gets a copy.
+    path = Path(shutil.copyfile(path, target.parent / "copy.onnx"))
     if size:
-        # It leaves height and width open, whatever -ois says: it gets a copy with both fixed.
+        # It leaves height and width open, whatever -ois says: both are fixed in its copy.
         fixed = target.parent / "fixed.onnx"
         subprocess.run([sys.executable, __file__, "--child", "fix", str(path), str(fixed), *map(str, size)], check=True)
         path = fixed
@@ -182,7 +185,8 @@ def reason(lines):
     """The last thing that a failing converter said, without paths and colors."""
     last = re.sub(r"\x1b\[[\d;]*m", "", lines[-1]) if lines else "no reason given"
     last = re.sub(r"(/[\w.+-]+){2,}", "(path)", last)
-    return re.sub(r"^[\w.]*\.(?=\w+Error)", "", last)[:160]
+    last = re.sub(r"^([\w.]+Error: )+", "", last)
+    return last.removeprefix("onnx-tf cannot convert this model: ")[:160]
 
 
 # What the results are worth ------------------------------------------------------------------------------------------

@@ -211,8 +211,9 @@ def test_pools_round_up_only_where_that_changes_something(reference, op, size, p
     image = np.random.default_rng(4).normal(size=(1, 3, size, size)).astype(np.float32)
     expected = run(model, reference, image)
     after = _repair._plain_pools(model)
-    (left,) = (a.i for a in after.graph.node[0].attribute if a.name == "ceil_mode")
-    assert left == changes
+    left = {a.name: a.s.decode() or a.i for a in after.graph.node[0].attribute}
+    assert left.get("ceil_mode", 0) == changes
+    assert (left.get("auto_pad") == "VALID") == (not pads and not changes)
     np.testing.assert_array_equal(run(after, reference, image), expected)
 
 
