@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ HISTOGRAM_BINS = 100
 CURVE_POINTS = 200
 GROUP_POINTS = 60
 SEARCH_POINTS = 200
+APCER_TARGETS = (0.1, 0.05, 0.01)
 _UNDETECTED = ("unreadable", "no_face", "crashed", "no_feature")
 
 
@@ -62,18 +64,22 @@ def points_section(
     for place, target in enumerate(sorted(set(targets), reverse=True)):
         figure = metrics.fnmr_at_fmr(scores, target)
         point = bootstrap.points[place] if bootstrap is not None else None
+        rates = _rates(figure.fmr_measured, figure.fnmr, counted, point)
+        # The note names the end of the interval that stands beside it, which knows that people were sampled.
+        ends = {name: rates["fmr_measured"][name] for name in ("low", "high")}
+        note = metrics.note_on_fmr(target, replace(figure.fmr_measured, **ends), figure.threshold)
         section = {
             "fmr": target,
             "threshold": figure.threshold,
-            **_rates(figure.fmr_measured, figure.fnmr, counted, point),
+            **rates,
             "carried": figure.carried,
-            "note": "; ".join(filter(None, (figure.note, point.note if point is not None else ""))),
+            "note": "; ".join(filter(None, (note, point.note if point is not None else ""))),
         }
         if point is not None and point.threshold is not None:
             section["threshold_low"], section["threshold_high"] = point.threshold.low, point.threshold.high
         found.append(section)
         if not figure.carried:
-            notes.append(figure.note)
+            notes.append(note)
     if len(notes) > 1:
         lower = ", ".join(f"{point['fmr']:g}".replace("e-0", "e-") for point in found if not point["carried"])
         notes = [f"{notes[0]}; likewise for FMR {lower.partition(', ')[2]}"]
@@ -166,7 +172,9 @@ def open_set_section(found: metrics.OpenSet, roles: Roles, targets: Sequence[flo
 
 
 def _complement(rate: Rate) -> Section:
-    return metrics.rate(rate.trials - rate.errors, rate.trials, confidence=rate.confidence).to_dict()
+    right = rate.trials - rate.errors
+    value = right / rate.trials if rate.trials else 0.0
+    return replace(rate, errors=right, value=value, low=1 - rate.high, high=1 - rate.low).to_dict()
 
 
 def group_section(grouped: Grouped, fmr: float) -> Section:
@@ -244,15 +252,25 @@ def liveness_section(dataset: Dataset, records: Records, live: str, threshold: f
     if not scores[live].size or not figured:
         return {"not_run": "no face was found in the photographs of live people, or of attacks"}
     lost = {name: number for name, number in silent.items() if name != live}
-    figure = metrics.liveness_at(
-        scores[live], figured, threshold, no_answer=silent[live], attacks_no_answer=lost
-    ).to_dict()
+
+    def at(chosen: float) -> Section:
+        return metrics.liveness_at(
+            scores[live], figured, chosen, no_answer=silent[live], attacks_no_answer=lost
+        ).to_dict()
+
+    def point(target: float) -> Section:
+        figure = metrics.bpcer_at_apcer(scores[live], figured, target)
+        needed, least = metrics.trials_needed(target), min(values.size for values in figured.values())
+        note = f"APCER {target:g}: {needed:,} attacks of each species show it (rule of 3), of one there are {least:,}"
+        carried = least >= needed
+        return {"target": target, **at(figure.threshold), "carried": carried, "note": "" if carried else note}
+
     return {
-        **figure,
+        **at(threshold),
         "fingerprint": dataset.fingerprint,
         "photographs": len(dataset.names),
         "curve": metrics.liveness_curve(scores[live], figured).to_dict(),
-        "points": [metrics.bpcer_at_apcer(scores[live], figured, target).to_dict() for target in (0.1, 0.05, 0.01)],
+        "points": [point(target) for target in APCER_TARGETS],
     }
 
 

@@ -39,7 +39,7 @@ class _Process:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         loud = os.environ.get("FACEGATE_TRACEBACK") == "1"
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - this very Python, and a text of ours
                 [sys.executable, "-c", _BEGIN, *filter(None, sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -41,6 +41,7 @@ from facegate_convert._metrics._rates import (
     fmr_at,
     fnmr_at,
     fnmr_at_fmr,
+    note_on_fmr,
     rate,
     threshold_at_fmr,
 )
@@ -98,6 +99,7 @@ __all__ = [
     "generalized_frr",
     "liveness_at",
     "liveness_curve",
+    "note_on_fmr",
     "rate",
     "roc",
     "ten_fold",

@@ -210,7 +210,7 @@ def _ratio(
     if guilty:
         verdict = "not met"
         i, j = guilty
-        why = f"{names[i]} is more than {margin:g} times as bad as {names[j]}, chance aside"
+        why = f"'{names[i]}' is more than {margin:g} times as bad as '{names[j]}', chance aside"
     elif all(upper <= margin for _, upper in bounds.values()):
         verdict = "met"
         why = f"no group can be more than {margin:g} times as bad as another"
@@ -218,9 +218,9 @@ def _ratio(
         verdict = "cannot be told"
         i, j = max(bounds, key=lambda pair: bounds[pair][1])
         worse = bounds[i, j][1]
-        known = f"{names[i]} could be up to {worse:.3g} times as bad as {names[j]}"
+        known = f"'{names[i]}' could be up to {worse:.3g} times as bad as '{names[j]}'"
         if worse > _ANY:
-            known = f"nothing is known about how many times as bad as {names[j]} {names[i]} could be"
+            known = f"how much worse than '{names[j]}' '{names[i]}' could be is not known at all"
         why = f"{known}: too few comparisons to show or to refute {margin:g}"
     return Ratio(value, low, high, names[worst], names[best], confidence, verdict, why)
 

@@ -168,16 +168,28 @@ def fnmr_at_fmr(
     """
     threshold = threshold_at_fmr(scores, fmr, decimals=decimals)
     measured = fmr_at(scores, threshold, confidence=confidence)
+    note = note_on_fmr(fmr, measured, threshold, decimals=decimals)
+    carried = measured.trials >= trials_needed(fmr)
+    return OperatingFigure(fmr, threshold, measured, fnmr_at(scores, threshold, confidence=confidence), carried, note)
+
+
+def note_on_fmr(fmr: float, measured: Rate, threshold: float, *, decimals: int = DECIMALS) -> str:
+    """What so many comparisons cannot carry of an FMR, by the rules of 3 and of 30; "" if nothing is to be said.
+
+    Args:
+        fmr: that was asked for.
+        measured: at the threshold, with the interval that stands beside it, which the note repeats.
+        threshold: for it.
+        decimals: of the threshold.
+    """
     needed, precise = trials_needed(fmr), trials_for_precision(fmr)
-    carried = measured.trials >= needed
-    note = ""
-    if not carried:
+    if measured.trials < needed:
         known = f"known is an FMR of at most {say(measured.high, up=True)} at threshold {threshold:.{decimals}f}"
-        note = (
+        return (
             f"FMR {say(fmr)}: {needed:,} impostor comparisons are needed to show it (rule of 3), there are "
             f"{measured.trials:,}; {known}"
         )
-    elif measured.trials < precise:
+    if measured.trials < precise:
         within = f"it takes {_FEW_ERRORS} ({precise:,} comparisons) to be within 30 % of it (rule of 30)"
-        note = f"FMR {say(fmr)} rests on {measured.errors} false matches; {within}"
-    return OperatingFigure(fmr, threshold, measured, fnmr_at(scores, threshold, confidence=confidence), carried, note)
+        return f"FMR {say(fmr)} rests on {measured.errors} false matches; {within}"
+    return ""

@@ -85,7 +85,7 @@ def trade_off(
     Returns:
         The plot, or None if no line has two points.
     """
-    drawn = [kept for line in lines[:_MOST_LINES] if len((kept := _visible(line)).x) > 1]
+    drawn = [_visible(line) for line in lines[:_MOST_LINES] if visible(line)]
     if not drawn:
         return None
     spots = [(n, share(x), share(y)) for n, x, y in points]
@@ -141,7 +141,7 @@ def roc(lines: Sequence[Line], *, title: str) -> Plot | None:
     Returns:
         The plot, or None if no line has two points.
     """
-    drawn = [kept for line in lines[:_MOST_LINES] if len((kept := _visible(line)).x) > 1]
+    drawn = [_visible(line) for line in lines[:_MOST_LINES] if visible(line)]
     if not drawn:
         return None
     with drawing(3.4) as (figure, axes):
@@ -159,6 +159,11 @@ def roc(lines: Sequence[Line], *, title: str) -> Plot | None:
         if len(drawn) > 1:
             legend(figure, [line.name for line in drawn])
         return finish(figure, title, "True match rate over false match rate.")
+
+
+def visible(line: Line) -> bool:
+    """Whether `trade_off` can draw a curve: it takes two points at which neither rate is zero."""
+    return len(_visible(line).x) > 1
 
 
 def _visible(line: Line) -> Line:

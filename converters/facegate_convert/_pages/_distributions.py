@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from facegate_convert._pages._svg import DASHES, INK, MUTED, SERIES, drawing, finish, label, legend, mark
-from facegate_convert._pages._text import count, number, significant
+from facegate_convert._pages._text import count, number, score, significant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ def histogram(
         axes.set_ylim(bottom=0, top=1.3 * axes.get_ylim()[1] if thresholds else None)
         shown = [(name, t) for name, t in thresholds if number(t) is not None and first <= t <= last]
         for at, (name, threshold) in enumerate(sorted(shown, key=lambda s: s[1])[:4]):
-            mark(axes, threshold, f"{label(name)}: {significant(threshold)}", height=1 - 0.085 * at)
+            mark(axes, threshold, f"{label(name)}: {score(threshold)}", height=1 - 0.085 * at)
         axes.set_xlabel(axis)
         axes.set_ylabel("Share of comparisons, %")
         legend(figure, [one.name for one in drawn])
@@ -125,7 +125,7 @@ def compared(
         axes.set_ylim(bottom=0, top=1.3 * axes.get_ylim()[1] if thresholds else None)
         for at, (name, threshold) in enumerate(sorted(thresholds, key=lambda s: s[1])[:4]):
             if first_edge <= threshold <= last_edge:
-                mark(axes, threshold, f"{label(name)}: {significant(threshold)}", height=1 - 0.085 * at)
+                mark(axes, threshold, f"{label(name)}: {score(threshold)}", height=1 - 0.085 * at)
         axes.set_xlabel(axis)
         axes.set_ylabel("Share, %")
         figure.legend(

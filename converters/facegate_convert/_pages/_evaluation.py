@@ -216,7 +216,7 @@ def _points(page: Page, result: Mapping[str, Any]) -> None:
     page.table(points_table(points, with_failures))
     methods = sorted({clean(p["interval"]) for p in rows(points) if p.get("interval")})
     page.text(
-        (f"Intervals: {', '.join(methods)}. " if methods else "")
+        (f"Intervals of FNMR: {'; or '.join(methods)}. " if methods else "")
         + "An operating point is carried by the data if it would show in it: an FMR needs three times its inverse in"
         " impostor comparisons to be seen at all (rule of 3), and thirty errors to be known within about a third"
         " (rule of 30). Points that are not carried are not drawn."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from facegate_convert._pages._curves import Line, trade_off
+from facegate_convert._pages._curves import Line, trade_off, visible
 from facegate_convert._pages._groups import MOST_CELLS, MOST_GROUPS, marks_by_threshold, matrix, rates_by_group
 from facegate_convert._pages._page import Cell, Mark, Status, Table
 from facegate_convert._pages._parts import absent, carried, curve_table, measured, sentence
@@ -150,6 +150,9 @@ def _curves(page: Page, column: Mapping[str, Any]) -> None:
     plot = trade_off(drawn, title="Error trade-off (DET) by group")
     if plot:
         left = f" The first {_MOST_LINES} of {len(drawn)} groups." if len(drawn) > _MOST_LINES else ""
+        bare = [line.name for line in drawn[:_MOST_LINES] if not visible(line)]
+        if bare:
+            left += f" Without a curve, for one of the two rates is zero at nearly every threshold: {', '.join(bare)}."
         page.plot(plot, f"Comparisons within each group.{left}", _curves_table(column))
     else:
         page.missing(
@@ -328,15 +331,15 @@ def _liveness_points(page: Page, found: Mapping[str, Any]) -> None:
     """Thresholds for rates of accepted attacks."""
     made = [
         [
+            asked(p.get("target")),
             score(p.get("threshold")),
             clean(p.get("worst") or UNKNOWN),
             measured(p.get("apcer")),
             measured(p.get("bpcer")),
+            carried(p),
         ]
         for p in rows(found.get("points"))
     ]
     if made:
-        head = ("Threshold", "Worst species", "APCER", "BPCER")
-        page.table(
-            Table.of(head, made, "rlrr", "The lowest thresholds that keep attacks below 10, 5 and 1 %, as measured")
-        )
+        head = ("APCER asked", "Threshold", "Worst species", "APCER", "BPCER", "Carried by the data")
+        page.table(Table.of(head, made, "lrlrrl", "The lowest thresholds that keep attacks below a rate, as measured"))

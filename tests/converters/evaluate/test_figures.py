@@ -87,6 +87,20 @@ def test_every_two_photographs_of_a_folder(made, evaluate):
     assert found.comparisons["exact"]
 
 
+def test_a_note_claims_no_more_than_the_interval_beside_it(made, evaluate):
+    """Where few people stand behind many comparisons, the FMR that "is known" is the end of the wide interval."""
+    given = made(people=8, each=6)
+    found = evaluate(given.folder, given.features, replicates=50)
+    point = next(p for p in found.operating_points if p["fmr"] == 1e-4)
+    high, independent = point["fmr_measured"]["high"], interval(0, point["fmr_measured"]["trials"])[1]
+    claimed = float(point["note"].partition("an FMR of at most ")[2].split()[0])
+    assert not point["carried"]
+    assert high > 2 * independent
+    assert claimed == pytest.approx(high, rel=0.1)
+    assert claimed >= high
+    assert any(f"at most {claimed:g} " in warning for warning in found.warnings)
+
+
 def test_pairs_with_folds(made, evaluate):
     """A CSV of pairs with ten folds: figures of all pairs, and accuracies by LFW's protocol, fold by fold."""
     given = made(people=15, each=5, noise=1.4)

@@ -91,6 +91,28 @@ def test_points_that_the_data_does_not_carry_are_not_drawn(evaluated):
         assert "FMR 10⁻⁴" not in "".join(svg.itertext())
 
 
+def test_a_group_whose_curve_cannot_be_drawn_is_named():
+    """Two curves of three: the caption says whose is missing."""
+    given = evaluation()
+    flat = given["groups"][0]["groups"][2]["curve"]
+    flat["fnmr"] = [0.0] * len(flat["fnmr"])
+    assert "Without a curve, for one of the two rates is zero at nearly every threshold: east." in words(
+        evaluation_page(given)
+    )
+    assert "Without a curve" not in words(evaluation_page(evaluation()))
+
+
+def test_thresholds_on_the_plot_are_those_of_the_table(evaluated):
+    """Four decimals: a threshold that is rounded down accepts one more."""
+    assert "0.2900" in "".join(pictures(evaluated)[0].itertext())
+
+
+def test_a_point_of_liveness_says_what_was_asked_for_and_whether_it_shows(evaluated):
+    """APCER asked, and the rule of 3 where there are too few attacks."""
+    assert "APCER asked" in words(evaluated)
+    assert "60 attacks of each show it" in words(evaluated)
+
+
 def test_an_unmet_requirement_stands_above_everything():
     """The answer "no" is the first thing on the page, with the reason."""
     unmet = {"require": "apcer<=0.05", "measured": None, "met": False, "strict": False, "note": "no liveness data"}
