@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from facegate_convert._convert import PRESETS, Options, adjust, template_space
 from facegate_convert._families import ARCFACE_112, describe, recognize
 from facegate_convert._graph import load_graph
+from facegate_convert._info import template_space
+from facegate_convert._options import PRESETS, Options, adjust
 from facegate_convert.errors import ConvertError, ProhibitedModelError, UnknownFamilyError
 from facegate_edge.errors import FacegateError
 from facegate_edge.errors import ProhibitedModelError as EdgeProhibitedModelError
