@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from facegate_convert.errors import (
 )
 
 OPSETS = range(9, 22)
+MAX_FILE = 2**31 - 1  # bytes: what protobuf reads in one message
 _NOT_ONNX_HINT = "give an .onnx file; export other formats to ONNX first"
 
 # Field number -> wire type of onnx.ModelProto (onnx.proto, IR version 10): what a file may start with.
@@ -63,15 +66,30 @@ def read_model(source: Path | bytes) -> tuple[onnx.ModelProto, str, Path | None]
     else:
         path = Path(source)
         directory = path.parent
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ModelFileError(
-                f"cannot read {path}: {error.strerror or error}", hint="give the path of a readable .onnx file"
-            ) from None
+        data = _bytes_of(path)
     model = _parse(data)
     _check_opset(model)
     return model, hashlib.sha256(data).hexdigest(), directory
+
+
+def _bytes_of(path: Path) -> bytes:
+    """The contents of a regular file that a protobuf message can have: devices and pipes may have no end."""
+    hint = "give the path of a readable .onnx file"
+    try:
+        with path.open("rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ModelFileError(f"cannot read {path}: it is no regular file", hint=hint)
+            if status.st_size > MAX_FILE:
+                raise ModelFileError(
+                    f"{path} has {status.st_size} bytes; an ONNX file has at most {MAX_FILE}",
+                    hint="larger models keep their weights in other files",
+                )
+            return file.read(MAX_FILE)
+    except OSError as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}", hint=hint) from None
 
 
 def _parse(data: bytes) -> onnx.ModelProto:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -444,3 +446,13 @@ def test_a_real_graph_with_something_changed_raises_nothing_but_our_errors(data:
         lower(load_graph(model.SerializeToString()))
     except errors.ConvertError as error:
         assert error.hint  # noqa: PT017 - either outcome is right; a third one is not
+
+
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
+    """A device has no end, a pipe nobody writes to gives none, and more than a protobuf message may have is none."""
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with (tmp_path / "large.onnx").open("wb") as file:
+        file.truncate(1 << 32)
+    for path in (Path("/dev/zero"), tmp_path / "pipe.onnx", tmp_path / "large.onnx"):
+        with pytest.raises(errors.ModelFileError):
+            load_graph(path)
