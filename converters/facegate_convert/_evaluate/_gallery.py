@@ -31,15 +31,15 @@ class Roles:
         gallery: photographs that are enrolled.
         mated: photographs of enrolled people that are searched for.
         nonmated: photographs of people who are not enrolled.
-        failed_mated, failed_nonmated: searches whose photograph shows no usable face.
+        failed_mated, failed_nonmated: whose the searches are whose photograph shows no usable face, by person.
         not_enrolled: people none of whose photographs could be enrolled; their searches count as failed.
     """
 
     gallery: Indices
     mated: Indices
     nonmated: Indices
-    failed_mated: int
-    failed_nonmated: int
+    failed_mated: Indices
+    failed_nonmated: Indices
     not_enrolled: int
 
 
@@ -66,18 +66,18 @@ def assign_roles(dataset: Dataset, usable: npt.NDArray[np.bool_], *, enroll: int
             break
         strangers.add(person)
     gallery, mated, nonmated = [], [], []
-    failed_mated = failed_nonmated = not_enrolled = 0
+    failed_mated, failed_nonmated, not_enrolled = [], [], 0
     for person, places in by_person.items():
         good = [i for i in places if usable[i]]
         if person in strangers:
             nonmated += good
-            failed_nonmated += len(places) - len(good)
+            failed_nonmated += [person] * (len(places) - len(good))
             continue
         gallery += good[:enroll]
         # A photograph that cannot be enrolled is replaced by the next, as at a desk; it is no search.
         searches = len(places) - enroll
         mated += good[enroll:][:searches] if good else []
-        failed_mated += searches - len(good[enroll:][:searches])
+        failed_mated += [person] * (searches - len(good[enroll:][:searches]))
         not_enrolled += not good
     if not gallery or not mated or not nonmated:
         raise EvaluationError(
@@ -86,7 +86,8 @@ def assign_roles(dataset: Dataset, usable: npt.NDArray[np.bool_], *, enroll: int
             hint=f"it takes people with more than {enroll} photographs, and strangers",
         )
     first, second, third = (np.array(sorted(places), np.intp) for places in (gallery, mated, nonmated))
-    return Roles(first, second, third, failed_mated, failed_nonmated, not_enrolled)
+    lost, strange = (np.array(people, np.intp) for people in (failed_mated, failed_nonmated))
+    return Roles(first, second, third, lost, strange, not_enrolled)
 
 
 def search(dataset: Dataset, templates: Templates, roles: Roles) -> OpenSet:

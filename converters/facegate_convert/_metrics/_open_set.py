@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facegate_convert._metrics._binomial import CONFIDENCE, trials_needed
+from facegate_convert._metrics._binomial import CONFIDENCE, trials_for_precision, trials_needed
+from facegate_convert._metrics._dependence import clustered_rate
 from facegate_convert._metrics._rates import DECIMALS, Rate, rate, say, threshold_for
 from facegate_convert._metrics._scores import Sample
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class SearchCounter:
-    """Counts searches of probes in a gallery; of each it keeps two numbers, whatever the size of the gallery.
+    """Counts searches of probes in a gallery; of each it keeps three numbers, whatever the size of the gallery.
 
     A probe whose person is in the gallery is mated, another is nonmated.
     """
@@ -35,9 +38,9 @@ class SearchCounter:
             raise ValueError("the gallery is empty")
         self._order = np.argsort(subjects, kind="stable")
         self._people, self._starts = np.unique(subjects[self._order], return_index=True)
-        self._mated: list[tuple[Floats, Ints]] = []
-        self._nonmated: list[Floats] = []
-        self._failed = [0, 0]
+        self._mated: list[tuple[Floats, Ints, Ints]] = []
+        self._nonmated: list[tuple[Floats, Ints]] = []
+        self._failed: tuple[list[Ints], list[Ints]] = ([], [])
 
     def add(self, similarities: npt.ArrayLike, probe_subjects: npt.ArrayLike) -> None:
         """Count searches.
@@ -62,32 +65,42 @@ class SearchCounter:
         own = best[mated, place[mated]]
         # Somebody else who is as similar comes first: a tie is no success.
         rank = (best[mated] >= own[:, None]).sum(axis=1)
-        self._mated.append((own, rank.astype(np.int64)))
-        self._nonmated.append(best[~mated].max(axis=1))
+        self._mated.append((own, rank.astype(np.int64), subjects[mated]))
+        self._nonmated.append((best[~mated].max(axis=1), subjects[~mated]))
 
-    def fail(self, *, mated: int = 0, nonmated: int = 0) -> None:
+    def fail(self, *, mated: npt.ArrayLike = (), nonmated: npt.ArrayLike = ()) -> None:
         """Count probes without a usable face: a mated one is a false negative, a nonmated one is no false positive.
 
-        Raises:
-            ValueError: if a number is negative.
+        Args:
+            mated: int[m], whose they are.
+            nonmated: int[n], likewise.
         """
-        if min(mated, nonmated) < 0:
-            raise ValueError(f"{mated} and {nonmated} failures")
-        self._failed[0] += mated
-        self._failed[1] += nonmated
+        for kept, subjects in zip(self._failed, (mated, nonmated), strict=True):
+            kept.append(np.asarray(subjects, np.int64).ravel())
 
     def result(self) -> OpenSet:
         """What was counted so far."""
-        scores = [s for s, _ in self._mated] or [np.zeros(0)]
-        ranks = [r for _, r in self._mated] or [np.zeros(0, np.int64)]
+        nobody = np.zeros(0, np.int64)
+        mate, rank, mate_of = (
+            _joined(parts) for parts in zip((np.zeros(0), nobody, nobody), *self._mated, strict=True)
+        )
+        top, top_of = (_joined(parts) for parts in zip((np.zeros(0), nobody), *self._nonmated, strict=True))
+        first, second = (_joined((nobody, *failed)) for failed in self._failed)
         return OpenSet(
             len(self._people),
-            np.concatenate(scores),
-            np.concatenate(ranks),
-            Sample.of(np.concatenate(self._nonmated or [np.zeros(0)])),
-            self._failed[0],
-            self._failed[1],
+            mate,
+            rank,
+            Sample.of(top),
+            first.size,
+            second.size,
+            np.concatenate([mate_of, first]),
+            top,
+            np.concatenate([top_of, second]),
         )
+
+
+def _joined(parts: Iterable[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    return np.concatenate(list(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +139,9 @@ class OpenSet:
         rank: int64[m], of the right person; 1 is the best.
         top: of each nonmated search the highest similarity.
         failed_mated, failed_nonmated: probes without a usable face; they count as searches.
+        mated_of: int64[m + failed_mated], whose the mated probes are, failures last.
+        tops: float64[n], of each nonmated search the highest similarity, in the order of `nonmated_of`.
+        nonmated_of: int64[n + failed_nonmated], whose the nonmated probes are, failures last.
     """
 
     gallery: int
@@ -134,6 +150,9 @@ class OpenSet:
     top: Sample
     failed_mated: int
     failed_nonmated: int
+    mated_of: Ints
+    tops: Floats
+    nonmated_of: Ints
 
     @property
     def mated(self) -> int:
@@ -146,19 +165,24 @@ class OpenSet:
         return self.top.total + self.failed_nonmated
 
     def fpir_at(self, threshold: float, *, confidence: float = CONFIDENCE) -> Rate:
-        """FPIR(N, T): nonmated searches that return anybody."""
-        return rate(int(self.top.at_least(threshold)), self.nonmated, confidence=confidence)
+        """FPIR(N, T): nonmated searches that return anybody. Searches for one person may depend on each other."""
+        wrong = np.zeros(self.nonmated, np.bool_)
+        wrong[: self.tops.size] = self.tops >= threshold
+        return _by_person(wrong, self.nonmated_of, confidence)
 
     def fnir_at(self, threshold: float, rank: int = 1, *, confidence: float = CONFIDENCE) -> Rate:
         """FNIR(N, R, T): mated searches that do not return the right person at or above T among the first R.
+
+        Searches for one person may depend on each other.
 
         Raises:
             ValueError: if `rank` is below 1.
         """
         if rank < 1:
             raise ValueError(f"rank {rank}")
-        hits = int(((self.mate >= threshold) & (self.rank <= rank)).sum())
-        return rate(self.mated - hits, self.mated, confidence=confidence)
+        missed = np.ones(self.mated, np.bool_)
+        missed[: self.mate.size] = (self.mate < threshold) | (self.rank > rank)
+        return _by_person(missed, self.mated_of, confidence)
 
     def miss_at_rank(self, rank: int = 1, *, confidence: float = CONFIDENCE) -> Rate:
         """FNIR(N, R, 0): mated searches without the right person among the first R, whatever the similarity.
@@ -187,11 +211,14 @@ class OpenSet:
         """
         threshold = self.threshold_at_fpir(fpir, decimals=decimals)
         measured = self.fpir_at(threshold, confidence=confidence)
-        needed = trials_needed(fpir)
+        needed, precise = trials_needed(fpir), trials_for_precision(fpir)
         carried = measured.trials >= needed
         note = ""
         if not carried:
             note = f"FPIR {say(fpir)}: {needed:,} nonmated searches show it (rule of 3), there are {measured.trials:,}"
+        elif measured.trials < precise:
+            within = f"it takes 30 ({precise:,} nonmated searches) to be within 30 % of it (rule of 30)"
+            note = f"FPIR {say(fpir)} rests on {measured.errors} false alarms; {within}"
         fnir = self.fnir_at(threshold, rank, confidence=confidence)
         return OpenSetFigure(fpir, threshold, rank, measured, fnir, carried, note)
 
@@ -213,3 +240,11 @@ class OpenSet:
             chosen = np.unique(np.clip(np.searchsorted(way, steps), 0, len(way) - 1))
             thresholds, found, false = thresholds[chosen], found[chosen], false[chosen]
         return thresholds, false / self.nonmated, (self.mated - found) / self.mated
+
+
+def _by_person(wrong: npt.NDArray[np.bool_], people: Ints, confidence: float) -> Rate:
+    """The rate of searches that went wrong, with an interval that knows whose they are."""
+    _, place, each = np.unique(people, return_inverse=True, return_counts=True)
+    if each.max(initial=1) == 1:  # one search for each person: nothing depends on anything
+        return rate(int(wrong.sum()), wrong.size, confidence=confidence)
+    return clustered_rate(np.bincount(place, wrong), each, confidence=confidence)

@@ -56,12 +56,12 @@ def test_photographs_that_fail_are_searches_that_find_nobody(made):
     usable[whole.gallery[0]] = False
     roles = assign_roles(dataset, usable)
     assert roles.gallery.size == whole.gallery.size
-    assert roles.failed_mated == 1
+    assert roles.failed_mated.size == 1
     nobody = dataset.identity == dataset.identity[whole.gallery[0]]
     roles = assign_roles(dataset, ~nobody)
     assert roles.not_enrolled == 1
-    assert roles.failed_mated == 2
-    assert roles.mated.size + roles.failed_mated == whole.mated.size
+    assert roles.failed_mated.size == 2
+    assert roles.mated.size + roles.failed_mated.size == whole.mated.size
 
 
 def test_an_open_set_needs_somebody_to_enroll_and_a_stranger(made):
@@ -126,6 +126,13 @@ def test_presentation_attacks(run, bundle, rendered_people, presentations, tmp_p
     assert section["apcer"]["value"] == max(s["apcer"]["value"] for s in species.values())
     assert species[section["worst"]]["apcer"] == section["apcer"]
     assert found.code == 0
+    assert [p["target"] for p in section["points"]] == [0.1, 0.05, 0.01]
+    for point in section["points"]:
+        assert point["apcer"]["value"] <= point["target"]
+        assert point["carried"] is False  # 10 of each species: not even 10 % shows
+        assert f"{round(3 / point['target'])} attacks of each species" in point["note"]
+        assert point["bpnrr"] == section["bpnrr"]
+        assert {s["name"]: s["apnrr"] for s in point["species"]} == {n: s["apnrr"] for n, s in species.items()}
     strict = run(evaluate_run, *arguments, "--liveness-threshold", 0)
     assert room.load_evaluation(tmp_path / "r").liveness["bpcer"]["errors"] == 0
     assert strict.code == 0

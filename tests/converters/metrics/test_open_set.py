@@ -61,7 +61,7 @@ def test_failures_are_searches():
     """A probe without a face is a miss if its person is enrolled, and no false alarm otherwise."""
     counter = m.SearchCounter(GALLERY)
     counter.add(SIMILARITIES, PROBES)
-    counter.fail(mated=2, nonmated=8)
+    counter.fail(mated=GALLERY[:2], nonmated=range(90, 98))
     found = counter.result()
     assert (found.fnir_at(0, 3).errors, found.fnir_at(0, 3).trials) == (2, 5)
     assert (found.fpir_at(0).errors, found.fpir_at(0).trials) == (2, 10)
@@ -103,7 +103,7 @@ def test_fnir_at_fpir_says_what_it_cannot_carry():
     figure = found.fnir_at_fpir(0.01)
     assert figure.fpir_measured.errors <= 3
     assert figure.carried
-    assert figure.note == ""
+    assert "rule of 30" in figure.note
     assert not found.fnir_at_fpir(0.001).carried
     assert "3,000 nonmated searches" in found.fnir_at_fpir(0.001).note
     assert json.loads(json.dumps(figure.to_dict()))["rank"] == 1
@@ -130,14 +130,43 @@ def test_similarities_that_do_not_fit_are_refused(table, probes, message):
         m.SearchCounter(GALLERY).add(table, probes)
 
 
+def test_searches_for_one_person_depend_on_each_other():
+    """Ten people searched for twenty times each are worth ten searches as long as next to nothing goes wrong."""
+    people = np.arange(20)
+    counter = m.SearchCounter(people[:10])
+    probes = np.repeat(people, 20)
+    table = np.where(probes[:, None] == people[:10], 0.9, 0.1)
+    counter.add(table, probes)
+    found = counter.result()
+    for missed in (found.fnir_at(0.5), found.fpir_at(0.5), found.miss_at_rank(1)):
+        assert (missed.errors, missed.trials, missed.effective) == (0, 200, 10)
+        assert (missed.low, missed.high) == m.clopper_pearson(0, 10)
+    # Two people are never found: forty errors, and yet two of ten.
+    counter.add(np.full((40, 10), 0.2), np.repeat(people[:2], 20))
+    worse = counter.result().fnir_at(0.5)
+    assert (worse.errors, worse.trials) == (40, 240)
+    assert worse.effective < 20
+    assert worse.high > 1.9 * m.clopper_pearson(40, 240)[1]
+
+
+def test_a_point_that_rests_on_few_false_alarms_says_so():
+    """The rule of 3 is met and that of 30 is not; with enough searches nothing is to be said."""
+    for searches, text in ((40, "rests on 4 false alarms; it takes 30 (300 nonmated searches)"), (400, "")):
+        counter = m.SearchCounter([0])
+        counter.add(np.linspace(0, 1, searches)[:, None], np.arange(1, searches + 1))
+        counter.add([[0.9]], [0])
+        point = counter.result().fnir_at_fpir(0.1)
+        assert point.carried
+        assert text in point.note
+        assert bool(point.note) == bool(text)
+
+
 def test_what_makes_no_sense_is_refused(found):
-    """An empty gallery, rank 0, negative failures, a curve of nothing."""
+    """An empty gallery, rank 0, a curve of nothing."""
     with pytest.raises(ValueError, match="empty"):
         m.SearchCounter([])
     with pytest.raises(ValueError, match="rank 0"):
         found.fnir_at(0.5, 0)
-    with pytest.raises(ValueError, match="failures"):
-        m.SearchCounter(GALLERY).fail(mated=-1)
     with pytest.raises(ValueError, match="both are needed"):
         m.SearchCounter(GALLERY).result().det()
 
