@@ -76,7 +76,7 @@ def _bytes_of(path: Path) -> bytes:
     """The contents of a regular file that a protobuf message can have: devices and pipes may have no end."""
     hint = "give the path of a readable .onnx file"
     try:
-        with path.open("rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ModelFileError(f"cannot read {path}: it is no regular file", hint=hint)
