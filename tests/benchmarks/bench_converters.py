@@ -156,7 +156,8 @@ def convert(converter, name, given):
     """A row: what a conversion took, or why it failed. Leaves the TFLite file in the work folder."""
     path, size = model_path(name, given.models), MODELS[name][1]
     folder = folder_of(converter, name, given)
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was broken off
+    folder.mkdir(parents=True)
     target, said = folder / "model.tflite", folder / "said.txt"
     environment = {k: v for k, v in os.environ.items() if converter == "own" or k != "PYTHONPATH"}
     if converter == "onnx-tf":

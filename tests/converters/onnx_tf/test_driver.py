@@ -211,9 +211,14 @@ def started(tmp_path, pids):
     model = tmp_path / "detector.onnx"
     model.write_bytes(tiny_onnx.detector((1, 4, 10)))
     command = [sys.executable, "-m", "facegate", "convert", str(model), "--via", "onnx-tf", "-o", "out.fgb"]
-    process = subprocess.Popen(  # noqa: S603 - our own command
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    # Tests that were started in the background of a shell ignore interrupts; a command at a terminal does not.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     for _ in range(600):
         if pids.is_file() and pids.read_text():
             return process
