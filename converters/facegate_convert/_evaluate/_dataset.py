@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int, int], None]
 
 KINDS = ("identities", "pairs", "lfw")
+_SHOWN_KINDS = 5
 ID_LENGTH = 12  # hex digits of a photograph's sha256 that name it in results
 
 
@@ -150,6 +151,7 @@ def read_identities(folder: Path, *, progress: Progress | None = None) -> Datase
         (contradictory, "file(s) are filed under more than one person and are left out"),
         (empty, "folder(s) hold no photograph"),
         (loose, "photograph(s) lie outside any identity's folder and are left out"),
+        _no_photographs(people),
     )
     identities = tuple(sorted({name for name, _ in kept.values()}))
     if len(identities) < 2:  # noqa: PLR2004
@@ -209,6 +211,20 @@ def dataset_of(
         copies,
         notes,
     )
+
+
+def _no_photographs(folders: Iterable[Path]) -> tuple[int, str]:
+    """How many files are not read because of their names, and which: a phone's .heic are photographs of people too."""
+    found = [
+        path.suffix.lower()
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.suffix.lower() not in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
+    kinds = sorted(set(found))
+    listed = ", ".join(kind or "no suffix" for kind in kinds[:_SHOWN_KINDS])
+    more = f" and {len(kinds) - _SHOWN_KINDS} more" if len(kinds) > _SHOWN_KINDS else ""
+    return len(found), f"file(s) are not read, for they are not named as images are ({listed}{more})"
 
 
 def find_copies(digests: Sequence[str], files: Sequence[Path], folder: Path) -> tuple[tuple[str, ...], ...]:

@@ -53,6 +53,7 @@ class _Pairs:
     rows: list[tuple[str, str, bool, int]]
     copies: tuple[tuple[str, ...], ...]
     identical: int
+    repeated: int
 
 
 def _read_csv(path: Path, lines: list[str], folder: Path, infer: bool, progress: Progress | None) -> Dataset:
@@ -173,7 +174,7 @@ def _resolve(path: Path, listed: list[tuple[Path, Path, bool, int]], folder: Pat
     for file in files:
         names.setdefault(digest[file], os.path.relpath(file, folder).replace(os.sep, "/"))
     found: dict[tuple[str, str], tuple[bool, int]] = {}
-    identical = 0
+    identical = repeated = 0
     for one, other, same, fold in listed:
         low, high = sorted((digest[one], digest[other]))
         if low == high:
@@ -182,19 +183,25 @@ def _resolve(path: Path, listed: list[tuple[Path, Path, bool, int]], folder: Pat
                     f"{path} contradicts itself: {names[low]} is listed as two people", hint="correct the row"
                 )
             identical += 1
-        elif found.setdefault((low, high), (same, fold))[0] != same:
+            continue
+        if (low, high) in found:
+            repeated += 1
+        if found.setdefault((low, high), (same, fold))[0] != same:
             raise DatasetError(
                 f"{path} contradicts itself: {names[low]} and {names[high]} are listed as two people, and as the same",
                 hint="correct the wrong rows",
             )
     rows = [(a, b, same, fold) for (a, b), (same, fold) in found.items()]
-    return _Pairs(names, rows, find_copies([digest[file] for file in files], files, folder), identical)
+    return _Pairs(names, rows, find_copies([digest[file] for file in files], files, folder), identical, repeated)
 
 
 def _from_pairs(
     kind: str, folder: Path, pairs: _Pairs, identities: tuple[str, ...], identity: list[int], *, folds: bool
 ) -> Dataset:
-    notes = said((pairs.identical, "pair(s) compare a photograph with itself and are left out"))
+    notes = said(
+        (pairs.identical, "pair(s) compare a photograph with itself and are left out"),
+        (pairs.repeated, "pair(s) are listed more than once and count once"),
+    )
     fingerprint = fingerprint_of(
         f"{a} {b} {int(same)}" + (f" {fold}" if folds else "") for a, b, same, fold in pairs.rows
     )

@@ -272,6 +272,11 @@ def load_key(path: Path | None) -> Any:
     return load_signing_key(path)
 
 
+def printable(text: str) -> str:
+    """A line as a terminal may get it: names of files, columns and groups can hold anything."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 @contextlib.contextmanager
 def progress_bar(output: Output) -> Iterator[Progress]:
     """A progress bar if a person watches, a line for each step otherwise."""
@@ -282,13 +287,17 @@ def progress_bar(output: Output) -> Iterator[Progress]:
             nonlocal last
             if step != last:
                 last = step
-                output.progress(step)
+                output.progress(printable(step))
 
         yield tell
         return
     from rich.console import Console  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
     from rich.progress import Progress as Bar  # noqa: PLC0415
 
     with Bar(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
-        yield lambda step, done, total: bar.update(task, description=step, completed=done, total=total or None)
+        # A step may name a column of somebody's table: "[/b]" would be markup, and end the run.
+        yield lambda step, done, total: bar.update(
+            task, description=escape(printable(step)), completed=done, total=total or None
+        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facegate_convert.cli._common import FILE, PRESETS, parse_fmr, parse_size, progress_bar
+from facegate_convert.cli._common import FILE, PRESETS, parse_fmr, parse_size, printable, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -243,7 +243,7 @@ def describe(evaluation: Evaluation, path: Path) -> str:
         measured = "not measured" if check["measured"] is None else f"{check['measured']:.6g}"
         note = f" ({check['note']})" if check["note"] else ""
         lines.append(f"  {'met' if check['met'] else 'NOT MET'}: {check['require']}: {measured}{note}")
-    return "\n".join([*lines, f"wrote {path}"])
+    return "\n".join(printable(line) for line in [*lines, f"wrote {path}"])
 
 
 def _percent(value: float) -> str:
@@ -314,11 +314,6 @@ def _problem(names: tuple[str, ...], problem: Problem) -> dict[str, Any]:
     }
 
 
-def _printable(name: str) -> str:
-    """A file's name as a terminal may get it: names can hold anything."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
-
-
 def _describe_problems(data: dict[str, Any]) -> str:
     from facegate_convert import _evaluate as room  # noqa: PLC0415
 
@@ -329,10 +324,10 @@ def _describe_problems(data: dict[str, Any]) -> str:
     for kind, problems in by_kind.items():
         serious = "  <- makes figures wrong" if kind in room.SERIOUS else ""
         lines.append(f"{len(problems)} x {kind.replace('_', ' ')}: {room.PROBLEM_KINDS[kind]}{serious}")
-        lines += [f"    {'  '.join(map(_printable, problem['photographs']))}" for problem in problems[:_SHOWN]]
+        lines += [f"    {'  '.join(map(printable, problem['photographs']))}" for problem in problems[:_SHOWN]]
         if len(problems) > _SHOWN:
             lines.append(f"    and {len(problems) - _SHOWN} more (--json lists all)")
-    lines += [f"note: {note}" for note in data["notes"]]
+    lines += [f"note: {printable(note)}" for note in data["notes"]]
     if not data["looked_at_faces"]:
         lines.append("note: faces were not looked at; name a bundle with --source")
     if not data["problems"]:

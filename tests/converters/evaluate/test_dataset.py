@@ -52,7 +52,16 @@ def test_a_folder_for_each_identity_compares_every_two(people):
     assert (found.kind, found.identities, found.pairs) == ("identities", ("w", "x", "y", "z"), None)
     assert sorted(found.names) == ["w/1.jpg", "x/1.jpg", "x/2.png", "y/1.jpg", "y/deep/2.jpg", "z/1.jpg", "z/2.jpg"]
     assert found.counts == (3, 18)
-    assert found.notes == ()
+    assert found.notes == ("1 file(s) are not read, for they are not named as images are (.txt)",)
+
+
+def test_photographs_in_a_form_that_is_not_read_are_counted(people):
+    """A phone's .heic would be left out of every figure; how many there are is said, hidden files aside."""
+    for name in ("x/3.heic", "y/3.HEIC", "y/deep/4", "z/.5.heic"):
+        (people / name).write_bytes(name.encode())
+    assert read_dataset(people).notes == (
+        "4 file(s) are not read, for they are not named as images are (no suffix, .heic, .txt)",
+    )
 
 
 def test_a_copy_counts_once_and_a_photograph_under_two_names_not_at_all(people):
@@ -132,6 +141,14 @@ def test_copies_in_a_csv_are_one_photograph(photographs):
     assert found.copies == (("a.jpg", "copy.jpg"),)
     with pytest.raises(DatasetError, match="contradicts itself"):
         read_dataset(pairs_file(photographs, rows + "copy.jpg,b.jpg,Yes\n"))
+
+
+def test_a_pair_that_is_listed_twice_counts_once(photographs):
+    """In either order; and it is said."""
+    rows = "file_x,file_y,Decision\na.jpg,b.jpg,Yes\nb.jpg,a.jpg,Yes\na.jpg,b.jpg,Yes\nb.jpg,c.jpg,No\n"
+    found = read_dataset(pairs_file(photographs, rows))
+    assert listed(found) == [("a.jpg", "b.jpg", True), ("b.jpg", "c.jpg", False)]
+    assert found.notes == ("2 pair(s) are listed more than once and count once",)
 
 
 def test_inferred_comparisons_follow_from_the_list(photographs):

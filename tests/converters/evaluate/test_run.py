@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import stat
+import sys
 
 import click
 import numpy as np
 import pytest
 
 from facegate._reference import KEY
+from facegate.cli._output import Output
 from facegate_convert import _evaluate as room
+from facegate_convert.cli._common import progress_bar
 from facegate_convert.cli._evaluate import run as evaluate_run
 from facegate_convert.cli._results import compare, report
 from facegate_convert.errors import (
@@ -225,6 +229,37 @@ def test_features_of_another_length_than_one_are_normalized_and_that_is_said(run
     assert any("length 1" in w for w in second.data["evaluation"]["warnings"])
     one, other = (room.load_evaluation(tmp_path / name) for name in "ab")
     assert one.summary["auc"] == pytest.approx(other.summary["auc"], abs=1e-9)
+
+
+class Terminal(io.StringIO):
+    """A stream that a person watches."""
+
+    def isatty(self):
+        """Yes."""
+        return True
+
+
+@pytest.mark.parametrize("step", ["comparing by a[/b]", "comparing by a[red", "comparing by \x1b]0;a\x07"])
+def test_a_step_of_any_name_is_shown_by_the_progress_bar(step, monkeypatch):
+    """What is markup for the bar, or an escape sequence for the terminal, is neither."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress_bar(Output()) as progress:
+        progress(step, 1, 2)
+    assert "comparing by" in sys.stderr.getvalue()
+    assert "\x1b]0" not in sys.stderr.getvalue()
+
+
+def test_names_of_columns_and_groups_can_be_anything(run, made, tmp_path):
+    """An escape sequence in a table of groups does not reach the terminal."""
+    given = made()
+    table = tmp_path / "groups.csv"
+    rows = "".join(f"{path.name},\x1b]0;g{i % 2}\x07\n" for i, path in enumerate(given.folder.iterdir()))
+    table.write_text(f"identity,a[/b]\x1b[31m\n{rows}")
+    where = ("-o", tmp_path / "r", "--lawful-basis", "a test", "--replicates", 0)
+    found = run(evaluate_run, given.features, given.folder, *where, "--attributes", table)
+    assert "by a[/b]\N{REPLACEMENT CHARACTER}[31m at threshold" in found.text
+    assert "\x1b" not in found.text + "".join(found.steps)
+    assert len(room.load_evaluation(tmp_path / "r").groups) == 1
 
 
 def test_a_pairs_file_gets_folds_and_no_open_set(run, made, tmp_path):
