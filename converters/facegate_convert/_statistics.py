@@ -1,16 +1,16 @@
-"""Older names of a few functions of `_metrics`, for the training's figures and the command line."""
+"""Two functions of `_metrics` as the training's figures call them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from facegate_convert._metrics import CONFIDENCE, Sample, clopper_pearson, trials_needed
+from facegate_convert._metrics import Sample, clopper_pearson
 from facegate_convert._metrics import _rates as rates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CONFIDENCE", "clopper_pearson", "threshold_for", "trials_needed"]
+__all__ = ["clopper_pearson", "threshold_for"]
 
 
 def threshold_for(impostor: Sequence[float], rate: float) -> float:

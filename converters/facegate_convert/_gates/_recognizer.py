@@ -16,8 +16,6 @@ from facegate_convert._gates._gate import Gate, level_gate, not_run, paired_gate
 from facegate_convert._gates._limits import LIMITS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     import numpy.typing as npt
 
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float32]
     Values = npt.NDArray[np.float64]
-    Pairs = Sequence[tuple[int, int]]
 
 FMRS = (1e-2, 1e-3)
 _ACCEPTED = 1e-2  # share of pairs of different photographs that the threshold of `agreement` accepts, or one of them

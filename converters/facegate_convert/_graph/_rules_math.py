@@ -114,15 +114,16 @@ def reduce(b: Builder, n: OnnxNode) -> None:
     b.add(n.op, n, n.inputs[:1], result, output=n.outputs[0], axes=axes, keepdims=keep)
 
 
-def global_average_pool(b: Builder, n: OnnxNode) -> None:
-    """GlobalAveragePool is ReduceMean over everything but batch and channels."""
+def global_pool(b: Builder, n: OnnxNode) -> None:
+    """GlobalAveragePool is ReduceMean, GlobalMaxPool ReduceMax, over everything but batch and channels."""
     shape = b.shape(n)
     b.floating(n, 0)
     axes = tuple(range(2, len(shape)))
     if not axes:
         n.invalid(f"its input has the shape {shape}, which has no spatial dimension")
     result = (*shape[:2], *(1 for _ in axes))
-    b.add("ReduceMean", n, n.inputs[:1], result, output=n.outputs[0], axes=axes, keepdims=True)
+    op = "ReduceMean" if n.op == "GlobalAveragePool" else "ReduceMax"
+    b.add(op, n, n.inputs[:1], result, output=n.outputs[0], axes=axes, keepdims=True)
 
 
 def lp_normalization(b: Builder, n: OnnxNode) -> None:
@@ -146,7 +147,8 @@ RULES: dict[str, Callable[[Builder, OnnxNode], None]] = {
     "Erf": unary,
     "Exp": unary,
     "Floor": unary,
-    "GlobalAveragePool": global_average_pool,
+    "GlobalAveragePool": global_pool,
+    "GlobalMaxPool": global_pool,
     "HardSigmoid": hard_sigmoid,
     "HardSwish": unary,
     "LeakyRelu": leaky_relu,

@@ -150,17 +150,6 @@ def composed(b: Builder, n: OnnxNode) -> None:
         b.reshape(n, total, result, n.outputs[0])
 
 
-def global_max_pool(b: Builder, n: OnnxNode) -> None:
-    """GlobalMaxPool is ReduceMax over everything but batch and channels."""
-    shape = b.shape(n)
-    b.floating(n, 0)
-    axes = tuple(range(2, len(shape)))
-    if not axes:
-        n.invalid(f"its input has the shape {shape}, which has no spatial dimension")
-    result = (*shape[:2], *(1 for _ in axes))
-    b.add("ReduceMax", n, n.inputs[:1], result, output=n.outputs[0], axes=axes, keepdims=True)
-
-
 def einsum(b: Builder, n: OnnxNode) -> None:
     """Einsum of one or two operands: dimensions brought in order, one product of matrices, and in order again."""
     equation = str(n.attribute("equation", "")).replace(" ", "")
@@ -229,7 +218,6 @@ def b_shape(sizes: dict[str, int], labels: Sequence[str]) -> tuple[int, ...]:
 
 RULES: dict[str, Callable[[Builder, OnnxNode], None]] = {
     "Einsum": einsum,
-    "GlobalMaxPool": global_max_pool,
     "GroupNormalization": group_normalization,
     "InstanceNormalization": instance_normalization,
     "LayerNormalization": layer_normalization,

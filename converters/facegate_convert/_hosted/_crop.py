@@ -24,19 +24,16 @@ EXPANSION = 0.2
 """The protocol's expansion factor: the crop is 1.2 times as wide and high as the box, 10 % more on each side."""
 
 
-def crop_face(
-    pixels: npt.NDArray[np.uint8], box: Sequence[float] | npt.NDArray[np.float32], *, expansion: float = EXPANSION
-) -> npt.NDArray[np.uint8]:
+def crop_face(pixels: npt.NDArray[np.uint8], box: Sequence[float] | npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """Cut a face out as the protocol says.
 
-    The box grows by `expansion / 2` of its width to the left and to the right, and of its height up and down; it then
+    The box grows by `EXPANSION / 2` of its width to the left and to the right, and of its height up and down; it then
     takes in every pixel that it touches, and is clamped to the image. A crop whose longest side has more than 256
     pixels is scaled down to that, keeping its shape, by averaging the area under each pixel; none is ever enlarged.
 
     Args:
         pixels: uint8 (H, W, 3), the upright image.
         box: x1, y1, x2, y2 in its pixels; may reach outside.
-        expansion: >= 0.
 
     Returns:
         uint8 (h, w, 3), a copy, max(h, w) <= 256.
@@ -47,7 +44,7 @@ def crop_face(
     x1, y1, x2, y2 = (float(value) for value in box)
     if not all(map(math.isfinite, (x1, y1, x2, y2))) or x2 <= x1 or y2 <= y1:
         raise CropError("the face's box is no box", hint="it is x1, y1, x2, y2 with x1 < x2 and y1 < y2")
-    dx, dy = (x2 - x1) * expansion / 2, (y2 - y1) * expansion / 2
+    dx, dy = (x2 - x1) * EXPANSION / 2, (y2 - y1) * EXPANSION / 2
     height, width = pixels.shape[:2]
     left, right = max(0, math.floor(x1 - dx)), min(width, math.ceil(x2 + dx))
     top, bottom = max(0, math.floor(y1 - dy)), min(height, math.ceil(y2 + dy))

@@ -39,12 +39,11 @@ class Png(NamedTuple):
     data: bytes
 
 
-def check_png(data: bytes, *, max_side: int = MAX_SIDE) -> Png:
+def check_png(data: bytes) -> Png:
     """Check that bytes are one PNG image of a crop, without decoding it.
 
     Args:
         data: the file's bytes.
-        max_side: pixels that neither side may exceed.
 
     Raises:
         CropError: they are something else, damaged, or larger than the protocol allows.
@@ -59,10 +58,10 @@ def check_png(data: bytes, *, max_side: int = MAX_SIDE) -> Png:
         raise CropError(f"the crop has more than {MAX_BYTES} bytes", hint=_HINT)
     chunks = _chunks(data)
     width, height, depth, color, compression, filtering, interlace = struct.unpack(">IIBBBBB", chunks[0][1])
-    if not (0 < width <= max_side and 0 < height <= max_side):
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         raise CropError(
-            f"the crop is not 1 to {max_side} pixels on each side",
-            hint=f"scale the crop down until its longest side has {max_side} pixels, with area filtering",
+            f"the crop is not 1 to {MAX_SIDE} pixels on each side",
+            hint=f"scale the crop down until its longest side has {MAX_SIDE} pixels, with area filtering",
         )
     if depth not in _DEPTHS.get(color, ()) or compression or filtering or interlace > 1:
         raise CropError("the crop's PNG header says what no PNG has", hint=_HINT)

@@ -9,7 +9,7 @@ import numpy as np
 from facegate_convert._metrics._binomial import CONFIDENCE
 from facegate_convert._metrics._group_figures import MARGIN, GroupCounts
 from facegate_convert._metrics._scores import ScoreCounter
-from facegate_convert._metrics._subjects import PairTable
+from facegate_convert._metrics._subjects import PairTable, columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,12 +94,7 @@ class GroupCounter:
         Raises:
             ValueError: if the arrays differ in length, or a score is not a finite number.
         """
-        values = np.asarray(scores).ravel()
-        first, second = np.asarray(a, np.int64).ravel(), np.asarray(b, np.int64).ravel()
-        if not values.size == first.size == second.size:
-            raise ValueError(f"{values.size} scores of {first.size} and {second.size} subjects")
-        if not np.isfinite(values).all():
-            raise ValueError("a score is not a finite number")
+        values, first, second = columns(scores, a, b)
         known = self._found.known(first, second)
         if not known.all():
             values, first, second = values[known], first[known], second[known]
@@ -145,10 +140,7 @@ class GroupScores:
         Raises:
             ValueError: if the arrays differ in length, or a score is not a finite number.
         """
-        values = np.asarray(scores).ravel()
-        first, second = np.asarray(a, np.int64).ravel(), np.asarray(b, np.int64).ravel()
-        if not values.size == first.size == second.size:
-            raise ValueError(f"{values.size} scores of {first.size} and {second.size} subjects")
+        values, first, second = columns(scores, a, b)
         group = np.where(self._of[first] == self._of[second], self._of[first], -1)
         for number, counter in enumerate(self._counters.values()):
             mine = group == number

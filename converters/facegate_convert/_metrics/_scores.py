@@ -156,16 +156,6 @@ class ScoreCounter:
             for start in range(0, array.size, _CHUNK):
                 self._count(bins, array[start : start + _CHUNK].astype(np.float64))
 
-    def merge(self, other: ScoreCounter) -> None:
-        """Add what another counter counted, perhaps in another process.
-
-        Raises:
-            ValueError: if it has another number of decimals.
-        """
-        if other._unit != self._unit:
-            raise ValueError(f"counters of steps {1 / self._unit:g} and {1 / other._unit:g} cannot be merged")
-        self._bins += other._bins
-
     @property
     def totals(self) -> tuple[int, int]:
         """How many genuine and impostor scores were counted."""

@@ -7,7 +7,7 @@ There every comparison is kept with its two people; of the rest it is enough to 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -75,6 +75,21 @@ class SubjectScores:
             return float((load.sum() ** 2 - np.dot(load, load)) / 2)
         low, high = np.divmod(self.pairs[0], self.subjects)
         return float(np.dot(weights[low] * weights[high], self.pairs[1]))
+
+
+def columns(scores: npt.ArrayLike, a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[npt.NDArray[Any], Ints, Ints]:
+    """Comparisons as columns: scores of whatever precision they came in, int64[n] and int64[n] subjects.
+
+    Raises:
+        ValueError: if the columns differ in length, or a score is not a finite number.
+    """
+    values = np.asarray(scores).ravel()
+    first, second = np.asarray(a, np.int64).ravel(), np.asarray(b, np.int64).ravel()
+    if not values.size == first.size == second.size:
+        raise ValueError(f"{values.size} scores of {first.size} and {second.size} subjects")
+    if not np.isfinite(values).all():
+        raise ValueError("a score is not a finite number")
+    return values, first, second
 
 
 class PairTable:
@@ -181,12 +196,8 @@ class SubjectCounter:
         Raises:
             ValueError: if the arrays differ in length, a score is not a finite number, or a subject is out of range.
         """
-        values = np.asarray(scores, np.float64).ravel()
-        first, second = np.asarray(a, np.int64).ravel(), np.asarray(b, np.int64).ravel()
-        if not values.size == first.size == second.size:
-            raise ValueError(f"{values.size} scores of {first.size} and {second.size} subjects")
-        if not np.isfinite(values).all():
-            raise ValueError("a score is not a finite number")
+        values, first, second = columns(scores, a, b)
+        values = values.astype(np.float64, copy=False)
         if not values.size:
             return
         if min(first.min(), second.min()) < 0 or max(first.max(), second.max()) >= self.subjects:

@@ -146,7 +146,7 @@ def _check_operating_points(given: dict[str, Any]) -> None:
 def _operating_points(
     given: dict[str, Any], models: Sequence[Model], progress: Progress
 ) -> tuple[tuple[OperatingPoint, ...], tuple[str, ...], Similarities | None]:
-    from facegate_convert import _operating_point, _statistics  # noqa: PLC0415
+    from facegate_convert import _metrics, _operating_point  # noqa: PLC0415
     from facegate_convert._pipeline import embedder  # noqa: PLC0415
 
     if given["operating_point"]:
@@ -176,7 +176,7 @@ def _operating_points(
     found, notes = _operating_point.operating_points(similarities, targets)
     if not given["fmr"]:
         # Nobody asked for these targets by name: those that the data cannot carry would claim more than is known.
-        carried = tuple(p for p in found if p.impostor >= _statistics.trials_needed(p.fmr))
+        carried = tuple(p for p in found if p.impostor >= _metrics.trials_needed(p.fmr))
         dropped = ", ".join(f"{p.fmr:g}" for p in found[len(carried) :])
         notes = (
             (f"too few comparisons for FMR {dropped}: left out; --fmr asks for one all the same",) if dropped else ()

@@ -121,21 +121,6 @@ def test_scores_beyond_one_count_as_one():
     assert (found.genuine.values.tolist(), found.impostor.values.tolist()) == ([1.0], [-1.0])
 
 
-def test_merged_counters_are_one():
-    """Two processes' counters, merged, are the counter that saw everything; other steps are refused."""
-    rng = np.random.default_rng(5)
-    one, two, whole = m.ScoreCounter(), m.ScoreCounter(), m.ScoreCounter()
-    for counter in (one, two):
-        genuine, impostor = rng.uniform(-1, 1, (2, 100))
-        counter.add(genuine=genuine, impostor=impostor)
-        whole.add(genuine=genuine, impostor=impostor)
-    one.merge(two)
-    np.testing.assert_array_equal(one.scores().genuine.below, whole.scores().genuine.below)
-    np.testing.assert_array_equal(one.scores().impostor.values, whole.scores().impostor.values)
-    with pytest.raises(ValueError, match="cannot be merged"):
-        one.merge(m.ScoreCounter(decimals=4))
-
-
 @pytest.mark.parametrize("decimals", [0, 8, -1])
 def test_a_counter_of_no_sensible_size_is_refused(decimals):
     """Too coarse to say anything, or too large to keep."""
