@@ -48,8 +48,13 @@ def write_file(path: Path, pieces: Iterable[bytes], *, mode: int = 0o644) -> Non
         ) from error
     # The file is complete under its name from here on; that the name survives a power cut is all that is still missing.
     with contextlib.suppress(OSError):
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """See to it that the names in a folder survive a power cut. Raises OSError."""
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -12,16 +12,14 @@ import hashlib
 import http.client
 import os
 import shutil
-import ssl
 import time
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import quote, urlsplit
 
-import urllib3
-
+from facegate_convert._catalogue._https import answer_to, failures, refusal
+from facegate_convert._files import sync_folder
 from facegate_convert.errors import (
     LicenceError,
     ModelHashError,
@@ -31,7 +29,6 @@ from facegate_convert.errors import (
     PullRefusedError,
     PullTrustError,
 )
-from facegate_edge._version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -41,10 +38,7 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
 
 _BLOCK = 1 << 16
-_LATER = (http.client.TOO_MANY_REQUESTS, http.client.REQUESTED_RANGE_NOT_SATISFIABLE)
-_REDIRECTS = 5
 _ATTEMPTS = 4
-_CONNECT, _READ = 15.0, 30.0  # seconds: to connect, without a byte
 _SLOWEST, _PATIENCE = 1024, 60.0  # bytes a second, over so many seconds: a server that drips is a server that is down
 
 
@@ -123,7 +117,7 @@ def pull(
         os.fsync(file.fileno())
         part.chmod(0o644)
         part.replace(target)
-        _remember(folder)
+        sync_folder(folder)
     return Pulled(target, fetched, resumed)
 
 
@@ -272,13 +266,13 @@ def _transfer(entry: Entry, address: str, file: IO[bytes], ca: Path | None, tell
     start = file.seek(0, os.SEEK_END)
     if start == entry.size:
         return start
-    with _answer(address, start, ca) as (answer, host):
+    with answer_to(address, start, ca) as (answer, host):
         if answer.status == http.client.OK:
             start = _empty(file)  # the server gives the whole again: so be it
         elif answer.status != http.client.PARTIAL_CONTENT:
             if answer.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
                 _empty(file)
-            raise _refusal(answer.status, host)
+            raise refusal(answer.status, host)
         elif answer.headers.get("content-range", "") != f"bytes {start}-{entry.size - 1}/{entry.size}":
             _empty(file)
             raise PullError(f"{host} sent another part than was asked for", hint="try again; it starts anew")
@@ -296,7 +290,7 @@ def _transfer(entry: Entry, address: str, file: IO[bytes], ca: Path | None, tell
 def _receive(entry: Entry, answer: Any, file: IO[bytes], host: str, tell: Progress) -> None:
     began, came = time.monotonic(), 0
     while True:
-        with _connection(host):
+        with failures(host):
             block = answer.read1(_BLOCK, decode_content=False)  # what is there: `read` would wait for a whole block
         if not block:
             break
@@ -318,98 +312,3 @@ def _receive(entry: Entry, answer: Any, file: IO[bytes], host: str, tell: Progre
             f"{host} ended the transfer after {file.tell():,} of {entry.size:,} bytes",
             hint="try again; what came is kept",
         )
-
-
-@contextlib.contextmanager
-def _answer(address: str, start: int, ca: Path | None) -> Iterator[tuple[Any, str]]:
-    """The answer to a request for the file from byte `start` on, redirects followed."""
-    for _ in range(_REDIRECTS + 1):
-        parts = urlsplit(address)
-        host = parts.hostname or ""
-        if parts.scheme != "https" or not host or "@" in parts.netloc:
-            raise PullTrustError(
-                "the server sends to an address that is not https",
-                hint="only https is followed; fetch the file by other means and use --from FOLDER",
-            )
-        headers = {"User-Agent": f"facegate/{VERSION}", "Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
-        with _connection(host):
-            answer = _pool(address, host, ca).request(
-                "GET", address, headers=headers, redirect=False, retries=False, preload_content=False
-            )
-        try:
-            location = answer.headers.get("location")
-            if answer.status in (301, 302, 303, 307, 308) and location:
-                address = urljoin(address, location)
-                continue
-            if answer.headers.get("content-encoding", "identity") != "identity":
-                raise PullRefusedError(f"{host} sends the file packed, unasked", hint="use another mirror")
-            yield answer, host
-            return
-        finally:
-            answer.close()  # a connection that was left in the middle is of no use to anybody
-    raise PullRefusedError("the server sends from one address to the next without end", hint="use a mirror: --from")
-
-
-def _pool(address: str, host: str, ca: Path | None) -> Any:
-    """Connections to a host, through the proxy that the environment names for it."""
-    try:
-        context = ssl.create_default_context(cafile=ca)
-    except OSError as error:  # also SSLError: no certificate in it
-        raise PullTrustError(f"{ca} holds no certificates that can be read", hint="name a PEM file") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    options: dict[str, Any] = {"ssl_context": context, "timeout": urllib3.Timeout(connect=_CONNECT, read=_READ)}
-    proxy = urllib.request.getproxies().get(urlsplit(address).scheme)
-    if proxy is None or urllib.request.proxy_bypass(host):
-        return urllib3.PoolManager(**options)
-    try:
-        user = urlsplit(proxy)
-        headers = {}
-        if user.username:
-            secret = f"{unquote(user.username)}:{unquote(user.password or '')}"
-            headers = urllib3.make_headers(proxy_basic_auth=secret)
-        return urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
-    except (urllib3.exceptions.HTTPError, ValueError) as error:
-        raise PullError("the proxy of the environment cannot be used", hint="check HTTPS_PROXY") from error
-
-
-def _refusal(status: int, host: str) -> PullError:
-    if status in _LATER or status >= http.client.INTERNAL_SERVER_ERROR:
-        return PullError(f"{host} answers with status {status}", hint="try again later")
-    return PullRefusedError(
-        f"{host} answers with status {status}",
-        hint="the file may have moved: use a mirror or a folder with --from",
-    )
-
-
-@contextlib.contextmanager
-def _connection(host: str) -> Iterator[None]:
-    """What goes wrong on the way, as ours."""
-    try:
-        yield
-    except PullError:
-        raise
-    except urllib3.exceptions.HTTPError as error:
-        reason: Any = getattr(error, "reason", error)
-        if isinstance(error, urllib3.exceptions.SSLError) or isinstance(
-            reason, (ssl.SSLError, urllib3.exceptions.SSLError)
-        ):
-            raise PullTrustError(
-                f"it cannot be proven that {host} is {host}",
-                hint="a certificate does not fit: check the clock, name the authority with --ca, or the network",
-            ) from error
-        raise PullError(
-            f"no connection to {host}: {type(error).__name__}", hint="check the network and proxy"
-        ) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise PullError(f"the connection to {host} broke: {type(error).__name__}", hint="try again") from error
-
-
-def _remember(folder: Path) -> None:
-    """That the name survives a power cut."""
-    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

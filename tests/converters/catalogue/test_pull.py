@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from facegate_convert._catalogue import _pull, catalogue, pull
+from facegate_convert._catalogue import _https, _pull, catalogue, pull
 from facegate_convert.errors import (
     LicenceError,
     ModelHashError,
@@ -40,8 +40,8 @@ def quick(monkeypatch):
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(_pull.time, "sleep", lambda _: None)
-    monkeypatch.setattr(_pull, "_READ", 2.0)
-    monkeypatch.setattr(_pull, "_CONNECT", 0.5)
+    monkeypatch.setattr(_https, "_READ", 2.0)
+    monkeypatch.setattr(_https, "_CONNECT", 0.5)
 
 
 def entry_at(url, data=DATA, file="net.onnx"):
@@ -258,7 +258,7 @@ def test_a_server_that_drips_is_given_up(tmp_path, authority, monkeypatch):
 
 def test_a_server_that_falls_silent_is_given_up(tmp_path, authority, monkeypatch):
     """No byte for the read timeout."""
-    monkeypatch.setattr(_pull, "_READ", 0.1)
+    monkeypatch.setattr(_https, "_READ", 0.1)
     silent = threading.Event()
 
     def talk(connection):
