@@ -25,8 +25,9 @@ class Layer:
         source: name of the tensor that it reads.
         weight: int8, as TFLite stores it: (O, H, W, C), (1, H, W, O) if depthwise, (O, C) if fully connected. A view
             into the model's bytes.
-        scales: float32 (O,), of the weights.
+        scales: float32 (O,), of the weights, a view.
         bias: int32 (O,), a view, or None if it has none.
+        bias_scales: float32 (O,), of the bias, a view; empty if it has none.
         input_scale: of the tensor that it reads.
         options: strides, dilations and padding: (stride h, w, dilation h, w, whether SAME).
     """
@@ -36,6 +37,7 @@ class Layer:
     weight: npt.NDArray[np.int8]
     scales: npt.NDArray[np.float32]
     bias: npt.NDArray[np.int32] | None
+    bias_scales: npt.NDArray[np.float32]
     input_scale: float
     options: tuple[int, int, int, int, bool]
 
@@ -68,9 +70,13 @@ class Patch:
             weight,
             kernel.Quantization().ScaleAsNumpy(),
             bias,
+            kernel.Quantization().ScaleAsNumpy()[:0] if bias is None else self._scales(operation.inputs[2]),
             float(source.Quantization().Scale(0)),
             self._options(operation),
         )
+
+    def _scales(self, index: int) -> Any:
+        return self._graph.Tensors(index).Quantization().ScaleAsNumpy()
 
     def _view(self, index: int, kind: int) -> Any:
         tensor = self._graph.Tensors(index) if index >= 0 else None

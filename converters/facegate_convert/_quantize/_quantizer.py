@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from facegate_convert._interpreter import make_interpreter, quiet
-from facegate_convert._quantize._flat import constants, operations
+from facegate_convert._quantize._flat import constants, open_model, operations, stored
+from facegate_convert._quantize._limits import check_finite, fit_biases, too_narrow
 from facegate_convert.errors import CalibrationError, ConvertError, QuantizationError
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ MIN_CALIBRATION_INPUTS = 16
 _NORMALIZING = ("ADD", "DIV", "MUL", "PAD", "RESHAPE", "SUB")
 # The quantizer's names for weights of fewer bits that stay floating point, and for nothing at all.
 _FLOAT_CASTING, _NO_QUANTIZE = "float_casting", "no_quantize"
+
+_FLOAT16_MAX = 65504.0
+_ROUNDS = 12  # of widening ranges; two were enough for every network that was tried
 
 # The calibrations that need no more of the inputs than their ranges.
 RANGES = ("mean", "extreme")
@@ -60,7 +64,7 @@ class Ranges:
             histograms: for "percentile", "mse" and "entropy".
 
         Raises:
-            QuantizationError: histograms are needed and not given.
+            QuantizationError: histograms are needed and not given, or a tensor's values are not finite.
         """
         import numpy as np  # noqa: PLC0415
 
@@ -73,6 +77,8 @@ class Ranges:
             low, high = (ends.astype(np.float32) for ends in histograms.clip(how))
         places = list(self.known)
         low[places], high[places] = self.known_low, self.known_high
+        for name, least, most in zip(self.names, low.tolist(), high.tolist(), strict=True):
+            check_finite(name, least, most)
         return {
             name: {
                 "min": np.full((1,) * rank, low[place], np.float32),
@@ -180,8 +186,11 @@ def quantize_static(
         float_layers: names of operators (their first output's tensor) whose results stay float32. Convolutions and
             fully connected layers among them keep int8 weights, and quantise what they read while they run.
 
+    Returns:
+        A model whose scales are within what the engine takes (`_limits`).
+
     Raises:
-        QuantizationError: the quantizer failed.
+        QuantizationError: the quantizer failed, or values are not finite.
     """
     from ai_edge_quantizer import qtyping, recipe_manager  # noqa: PLC0415 - half a second, only where it is used
 
@@ -193,7 +202,28 @@ def quantize_static(
         recipes.add_quantization_config(scope, every, algorithm_key=_NO_QUANTIZE)
         for kind in (qtyping.TFLOperationName.CONV_2D, qtyping.TFLOperationName.FULLY_CONNECTED):
             recipes.add_dynamic_config(regex=scope, operation_name=kind, num_bits=8)
-    return _run(model, recipes.get_quantization_recipe(), ranges.combine(how, histograms))
+    chosen = ranges.combine(how, histograms)
+    for _ in range(_ROUNDS):
+        made = fit_biases(model, _run(model, recipes.get_quantization_recipe(), chosen))
+        narrow = too_narrow(made)
+        if not narrow:
+            return made
+        # A wider range makes what reads it coarser, which may ask for another.
+        chosen = {name: _widened(ends, narrow.get(name, 0.0)) for name, ends in chosen.items()}
+    raise QuantizationError(
+        "no scales that the engine takes were found",
+        hint="use --precision dynamic or float16, and report the model's origin to the project",
+    )
+
+
+def _widened(ends: dict[str, npt.NDArray[np.float32]], width: float) -> dict[str, npt.NDArray[np.float32]]:
+    """A tensor's range, at least so wide; its zero stays where it was."""
+    low, high = min(float(ends["min"].min()), 0.0), max(float(ends["max"].max()), 0.0)
+    if high - low >= width:
+        return ends
+    factor = width / (high - low) if high > low else 0.0
+    low, high = (low * factor, high * factor) if factor else (0.0, width)
+    return {"min": ends["min"] * 0 + low, "max": ends["max"] * 0 + high}
 
 
 def quantize_dynamic(model: bytes) -> bytes:
@@ -215,6 +245,8 @@ def quantize_dynamic(model: bytes) -> bytes:
 def quantize_float16(model: bytes) -> bytes:
     """A model with float16 weights; XNNPACK unpacks them when it loads the model, and computes in float32.
 
+    Layers with weights beyond 65504, which float16 does not hold, keep float32.
+
     Raises:
         QuantizationError: the quantizer failed.
     """
@@ -224,7 +256,23 @@ def quantize_float16(model: bytes) -> bytes:
     names = qtyping.TFLOperationName
     for kind in (names.CONV_2D, names.DEPTHWISE_CONV_2D, names.FULLY_CONNECTED, names.CONV_2D_TRANSPOSE):
         recipes.add_weight_only_config(regex=".*", operation_name=kind, num_bits=16, algorithm_key=_FLOAT_CASTING)
+    for name in _beyond_float16(model):
+        recipes.add_quantization_config(f"^{re.escape(name)};", names.ALL_SUPPORTED, algorithm_key=_NO_QUANTIZE)
     return _run(model, recipes.get_quantization_recipe(), None)
+
+
+def _beyond_float16(model: bytes) -> list[str]:
+    """The operators with weights that are infinite in float16."""
+    import numpy as np  # noqa: PLC0415
+
+    root = open_model(model)
+    tensors = root.Subgraphs(0).Tensors
+    found = []
+    for operation in operations(model):
+        weights = [stored(model, root, tensors(i)) for i in operation.inputs if i >= 0]
+        if any(w is not None and w.dtype == np.float32 and np.abs(w).max() > _FLOAT16_MAX for w in weights):
+            found.append(operation.name)
+    return found
 
 
 def _run(model: bytes, recipe: Any, ranges: dict[str, Any] | None) -> bytes:
