@@ -209,7 +209,7 @@ class _Made:
         model = (self.float_info, self.float32)
         if role == "recognizer" and options.images is not None:
             self.watch.step("preparing labelled photographs")
-            pairs = _samples.labelled_pairs(
+            pairs = _samples.labeled_pairs(
                 options.pairs, options.images, model, self._detector(), infer=options.infer_pairs, tell=self.watch.steps
             )
             return _gates.Labels(pairs=pairs)

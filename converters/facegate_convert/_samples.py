@@ -98,7 +98,7 @@ def split(crops: Crops | None, info: ModelInfo) -> Samples:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class LabelledPairs:
+class LabeledPairs:
     """Faces of which is known who is who.
 
     Attributes:
@@ -115,12 +115,12 @@ class LabelledPairs:
     fingerprint: str
 
     def __repr__(self) -> str:
-        return f"LabelledPairs({len(self.genuine)} genuine, {len(self.impostor)} impostor)"
+        return f"LabeledPairs({len(self.genuine)} genuine, {len(self.impostor)} impostor)"
 
 
-def labelled_pairs(
+def labeled_pairs(
     pairs: Path | None, images: Path, model: Model, detector: Model | None, *, infer: bool = False, tell: Tell
-) -> LabelledPairs:
+) -> LabeledPairs:
     """Prepare the photographs of a pairs file or of a folder for each identity for a recogniser.
 
     Raises:
@@ -149,7 +149,7 @@ def labelled_pairs(
     def usable(wanted: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
         return tuple((place[a], place[b]) for a, b in wanted if a in place and b in place)
 
-    return LabelledPairs(
+    return LabeledPairs(
         Inputs(tuple(arrays), tuple(samples)),
         usable(comparisons.genuine),
         usable(comparisons.impostor),

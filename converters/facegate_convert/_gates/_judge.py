@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from facegate_convert._gates._findings import Findings
-    from facegate_convert._samples import LabelledPairs, Samples, TrueFaces
+    from facegate_convert._samples import LabeledPairs, Samples, TrueFaces
     from facegate_edge._engine import Engine
     from facegate_edge._manifest import ModelInfo
 
@@ -29,7 +29,7 @@ class Labels:
         attacks: what is live and what is an attack, for a liveness model, by folder.
     """
 
-    pairs: LabelledPairs | None = None
+    pairs: LabeledPairs | None = None
     truth: TrueFaces | None = None
     attacks: Mapping[str, Inputs] = dataclasses.field(default_factory=dict)
 

@@ -37,12 +37,12 @@ class Evidence(NamedTuple):
 
     Attributes:
         faces: of which is not known what they are, and the first of them altered.
-        labelled: live faces and attacks by folder, empty if there are none.
+        labeled: live faces and attacks by folder, empty if there are none.
         synthetic: the faces are no faces.
     """
 
     faces: Inputs
-    labelled: Mapping[str, Inputs]
+    labeled: Mapping[str, Inputs]
     synthetic: bool
 
 
@@ -50,22 +50,22 @@ class Reference(NamedTuple):
     """The source's live probabilities."""
 
     faces: Values
-    labelled: Mapping[str, Values]
+    labeled: Mapping[str, Values]
 
 
-def evidence(faces: Inputs, info: ModelInfo, labelled: Mapping[str, Inputs], *, synthetic: bool) -> Evidence:
+def evidence(faces: Inputs, info: ModelInfo, labeled: Mapping[str, Inputs], *, synthetic: bool) -> Evidence:
     """Make the evidence of what there is."""
     if not synthetic:
         kinds = _runs.altered(faces.arrays[:_ALTERED], info.input).items()
         more = [(array, f"{faces.samples[p]} {kind}") for kind, arrays in kinds for p, array in enumerate(arrays)]
         faces = Inputs((*faces.arrays, *(a for a, _ in more)), (*faces.samples, *(name for _, name in more)))
-    return Evidence(faces, labelled, synthetic)
+    return Evidence(faces, labeled, synthetic)
 
 
 def reference(source: Engine, info: ModelInfo, given: Evidence) -> Reference:
     """Ask the source."""
-    labelled = {name: _runs.live(source, info, part.arrays) for name, part in given.labelled.items()}
-    return Reference(_runs.live(source, info, given.faces.arrays), labelled)
+    labeled = {name: _runs.live(source, info, part.arrays) for name, part in given.labeled.items()}
+    return Reference(_runs.live(source, info, given.faces.arrays), labeled)
 
 
 def judge(known: Reference, engine: Engine, info: ModelInfo, given: Evidence, limits: Limits = LIMITS) -> Findings:
@@ -81,10 +81,10 @@ def judge(known: Reference, engine: Engine, info: ModelInfo, given: Evidence, li
     import numpy as np  # noqa: PLC0415 - the command line's help must not wait for it
 
     found = _runs.live(engine, info, given.faces.arrays)
-    labelled = {name: _runs.live(engine, info, part.arrays) for name, part in given.labelled.items()}
-    source = np.concatenate([known.faces, *known.labelled.values()])
-    model = np.concatenate([found, *labelled.values()])
-    inputs = Inputs((), sum((part.samples for part in given.labelled.values()), given.faces.samples))
+    labeled = {name: _runs.live(engine, info, part.arrays) for name, part in given.labeled.items()}
+    source = np.concatenate([known.faces, *known.labeled.values()])
+    model = np.concatenate([found, *labeled.values()])
+    inputs = Inputs((), sum((part.samples for part in given.labeled.values()), given.faces.samples))
     change = np.abs(source - model)
     what = f"{len(source)} {'synthetic images' if given.synthetic else 'faces, altered ones among them'}"
     gates = [
@@ -98,16 +98,16 @@ def judge(known: Reference, engine: Engine, info: ModelInfo, given: Evidence, li
             why="probabilities are not the source's",
         ),
         *_agreement(source, model, given, limits),
-        *_error_rates(known, labelled, limits),
+        *_error_rates(known, labeled, limits),
     ]
     sections: dict[str, Any] = {
-        "liveness": _section(known, labelled, source, model),
+        "liveness": _section(known, labeled, source, model),
         "worst": worst(inputs, change.tolist(), "change of the live probability"),
     }
     is_live = source >= THRESHOLD
-    if labelled:
-        names = np.concatenate([[LIVE if n == LIVE else "" for _ in v] for n, v in known.labelled.items()])
-        values = [np.concatenate(list(part.values())) for part in (known.labelled, labelled)]
+    if labeled:
+        names = np.concatenate([[LIVE if n == LIVE else "" for _ in v] for n, v in known.labeled.items()])
+        values = [np.concatenate(list(part.values())) for part in (known.labeled, labeled)]
         is_live, labels = names == LIVE, {"genuine": "live faces", "impostor": "attacks"}
     else:
         values, labels = [source, model], {"genuine": "live to the source", "impostor": "attacks to the source"}
@@ -146,17 +146,17 @@ def _agreement(source: Values, model: Values, given: Evidence, limits: Limits) -
     return gates
 
 
-def _error_rates(known: Reference, labelled: Mapping[str, Values], limits: Limits) -> list[Gate]:
+def _error_rates(known: Reference, labeled: Mapping[str, Values], limits: Limits) -> list[Gate]:
     """BPCER and the APCER of each species, of the model less those of the source, on the same faces."""
     titles = {LIVE: "live faces taken for attacks (BPCER), against the source's"}
-    if not labelled:
+    if not labeled:
         why = "no labelled attacks (--attacks)"
         apcer = "attacks taken for live faces (APCER), against the source's"
         return [not_run("bpcer", titles[LIVE], why), not_run("apcer", apcer, why)]
     gates = []
-    for species, found in labelled.items():
+    for species, found in labeled.items():
         live = species == LIVE
-        right = (known.labelled[species] >= THRESHOLD) == live
+        right = (known.labeled[species] >= THRESHOLD) == live
         still = (found >= THRESHOLD) == live
         title = titles.get(
             species, f"attacks of the species {species} taken for live faces (APCER), against the source's"
@@ -181,14 +181,14 @@ def _slug(species: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", species.lower()).strip("-")[:40] or "attack"
 
 
-def _section(known: Reference, labelled: Mapping[str, Values], source: Values, model: Values) -> dict[str, Any]:
+def _section(known: Reference, labeled: Mapping[str, Values], source: Values, model: Values) -> dict[str, Any]:
     from facegate_convert._gates._gate import rate_of  # noqa: PLC0415
     from facegate_convert._metrics import liveness_at  # noqa: PLC0415
 
     other = int(((source >= THRESHOLD) != (model >= THRESHOLD)).sum())
     section: dict[str, Any] = {"threshold": THRESHOLD, "agreement": rate_of(other, len(source))}
-    for name, values in (("source", known.labelled), ("model", labelled)):
-        if not labelled:
+    for name, values in (("source", known.labeled), ("model", labeled)):
+        if not labeled:
             section[name] = {"not_run": "no labelled attacks (--attacks)"}
             continue
         figure = liveness_at(values[LIVE], {k: v for k, v in values.items() if k != LIVE}, THRESHOLD)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from facegate_convert._gates._limits import Limits
-    from facegate_convert._samples import Inputs, LabelledPairs
+    from facegate_convert._samples import Inputs, LabeledPairs
     from facegate_edge._engine import Engine
     from facegate_edge._manifest import ModelInfo
 
@@ -40,7 +40,7 @@ class Reference(NamedTuple):
 
     held_out: Array
     altered: Array
-    labelled: Array
+    labeled: Array
 
 
 class Evidence(NamedTuple):
@@ -51,7 +51,7 @@ class Evidence(NamedTuple):
         altered: the first of them, altered: `copies` for each, one kind after the other.
         of: for each altered face, the place of the face that it shows.
         strangers: pairs of faces from different photographs.
-        labelled: faces of known people, None if there are none.
+        labeled: faces of known people, None if there are none.
         synthetic: the faces are no faces: only arithmetic can be judged.
     """
 
@@ -59,17 +59,17 @@ class Evidence(NamedTuple):
     altered: tuple[Array, ...]
     of: tuple[int, ...]
     strangers: tuple[tuple[int, int], ...]
-    labelled: LabelledPairs | None
+    labeled: LabeledPairs | None
     synthetic: bool
 
 
-def evidence(faces: Inputs, info: ModelInfo, labelled: LabelledPairs | None, *, synthetic: bool) -> Evidence:
+def evidence(faces: Inputs, info: ModelInfo, labeled: LabeledPairs | None, *, synthetic: bool) -> Evidence:
     """Make the evidence of what there is.
 
     Args:
         faces: held back from calibration.
         info: of the float32 model.
-        labelled: pairs of known people.
+        labeled: pairs of known people.
         synthetic: `faces` are synthetic images.
     """
     few = faces.arrays[:_ALTERED]
@@ -80,15 +80,15 @@ def evidence(faces: Inputs, info: ModelInfo, labelled: LabelledPairs | None, *, 
     pairs = [(a, b) for a, b in itertools.combinations(range(len(faces)), 2) if photographs[a] != photographs[b]]
     step = max(1, -(-len(pairs) // _MAX_STRANGERS))
     return Evidence(
-        faces, tuple(a for _, a in copies), tuple(p for p, _ in copies), tuple(pairs[::step]), labelled, synthetic
+        faces, tuple(a for _, a in copies), tuple(p for p, _ in copies), tuple(pairs[::step]), labeled, synthetic
     )
 
 
 def reference(source: Engine, info: ModelInfo, given: Evidence) -> Reference:
     """Ask the source."""
-    labelled = given.labelled.inputs.arrays if given.labelled else ()
+    labeled = given.labeled.inputs.arrays if given.labeled else ()
     return Reference(
-        *(_runs.embed(source, info, part).embeddings for part in (given.faces.arrays, given.altered, labelled))
+        *(_runs.embed(source, info, part).embeddings for part in (given.faces.arrays, given.altered, labeled))
     )
 
 
@@ -134,17 +134,17 @@ def judge(known: Reference, engine: Engine, info: ModelInfo, given: Evidence, li
     copies = _runs.embed(engine, info, given.altered)
     own = _Scores(known.held_out, known.altered, given), _Scores(held_out.templates, copies.templates, given)
     gates.append(_agreement(*own, given, limits))
-    labelled = given.labelled
-    if labelled is None or not labelled.genuine or not labelled.impostor:
+    labeled = given.labeled
+    if labeled is None or not labeled.genuine or not labeled.impostor:
         why = "no labelled photographs (--pairs, --images)"
-        if labelled is not None:
-            why = f"{len(labelled.genuine)} genuine and {len(labelled.impostor)} impostor comparisons are left"
+        if labeled is not None:
+            why = f"{len(labeled.genuine)} genuine and {len(labeled.impostor)} impostor comparisons are left"
         gates += [not_run(_fnmr_name(fmr), f"FNMR at FMR {fmr:g} against the source's", why) for fmr in FMRS]
         sections |= {"curves": {"not_run": why}, "operating_points": {"not_run": why}}
-        sections |= _unlabelled(*own)
+        sections |= _unlabeled(*own)
     else:
-        templates = _runs.embed(engine, info, labelled.inputs.arrays).templates
-        found, shown = _labelled(known.labelled, templates, labelled, limits)
+        templates = _runs.embed(engine, info, labeled.inputs.arrays).templates
+        found, shown = _labeled(known.labeled, templates, labeled, limits)
         gates += found
         sections |= shown
     return Findings(tuple(gates), sections, loss=1 - float(drift.mean()))
@@ -190,7 +190,7 @@ def _agreement(source: _Scores, model: _Scores, given: Evidence, limits: Limits)
     )
 
 
-def _unlabelled(source: _Scores, model: _Scores) -> dict[str, Any]:
+def _unlabeled(source: _Scores, model: _Scores) -> dict[str, Any]:
     import numpy as np  # noqa: PLC0415
 
     if not len(source.selves) or not len(source.strangers):
@@ -215,16 +215,16 @@ def _fnmr_name(fmr: float) -> str:
     return f"fnmr@{fmr:.0e}".replace("e-0", "e-")
 
 
-def _labelled(
-    source: Array, templates: npt.NDArray[np.int8], labelled: LabelledPairs, limits: Limits
+def _labeled(
+    source: Array, templates: npt.NDArray[np.int8], labeled: LabeledPairs, limits: Limits
 ) -> tuple[list[Gate], dict[str, Any]]:
     import numpy as np  # noqa: PLC0415
 
     from facegate_convert._metrics import Scores, det, fnmr_at_fmr  # noqa: PLC0415
 
-    counts = f"{len(labelled.genuine)} genuine and {len(labelled.impostor)} impostor comparisons"
-    genuine = [_runs.cosines(vectors, labelled.genuine) for vectors in (source, templates)]
-    impostor = [_runs.cosines(vectors, labelled.impostor) for vectors in (source, templates)]
+    counts = f"{len(labeled.genuine)} genuine and {len(labeled.impostor)} impostor comparisons"
+    genuine = [_runs.cosines(vectors, labeled.genuine) for vectors in (source, templates)]
+    impostor = [_runs.cosines(vectors, labeled.impostor) for vectors in (source, templates)]
     scores = [Scores(g, i) for g, i in zip(genuine, impostor, strict=True)]
     gates: list[Gate] = []
     points: tuple[list[Any], list[Any]] = ([], [])
@@ -233,7 +233,7 @@ def _labelled(
         figures = [fnmr_at_fmr(s, fmr) for s in scores]
         for kept, figure in zip(points, figures, strict=True):
             kept.append(figure.to_dict())
-        if len(labelled.impostor) * fmr < 1:
+        if len(labeled.impostor) * fmr < 1:
             gates.append(
                 not_run(_fnmr_name(fmr), title, f"{counts} say nothing about an FMR of {fmr:g}: {3 / fmr:.0f} show it")
             )
@@ -246,13 +246,13 @@ def _labelled(
                 title,
                 int((accepted[0] & ~accepted[1]).sum()),
                 int((~accepted[0] & accepted[1]).sum()),
-                len(labelled.genuine),
+                len(labeled.genuine),
                 limits.fnmr,
                 what="genuine pairs lost",
                 evidence=f"{counts}, each model at its own threshold{note}",
             )
         )
-    flags = np.repeat([True, False], [len(labelled.genuine), len(labelled.impostor)])
+    flags = np.repeat([True, False], [len(labeled.genuine), len(labeled.impostor)])
     series = [np.concatenate([g, i]) for g, i in zip(genuine, impostor, strict=True)]
     sections: dict[str, Any] = {
         "scores": {

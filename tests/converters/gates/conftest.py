@@ -47,7 +47,7 @@ def court(rendered, onnx_path, finder, spoofs):
             samples = _samples.split(prepare(rendered.calibration, info, model, detector), info)
             labels = {
                 "recognizer": lambda: Labels(
-                    pairs=_samples.labelled_pairs(None, rendered.folder, (info, model), detector, tell=lambda *_: None)
+                    pairs=_samples.labeled_pairs(None, rendered.folder, (info, model), detector, tell=lambda *_: None)
                 ),
                 "liveness": lambda: Labels(
                     attacks=_samples.attacks(spoofs, (info, model), detector, tell=lambda *_: None)

@@ -10,7 +10,7 @@ import pytest
 from facegate_convert._gates import Judge, Labels, _detector, _liveness, _recognizer
 from facegate_convert._gates._limits import LIMITS
 from facegate_convert._info import model_info
-from facegate_convert._samples import Inputs, LabelledPairs, TrueFaces
+from facegate_convert._samples import Inputs, LabeledPairs, TrueFaces
 from facegate_edge import make_engine
 
 from . import damage
@@ -93,7 +93,7 @@ def pairs_of(people, each):
     genuine = tuple(p for p in every if who[p[0]] == who[p[1]])
     impostor = tuple(p for p in every if who[p[0]] != who[p[1]])
     names = tuple(f"{n:012x}" for n in range(len(who)))
-    return LabelledPairs(Inputs(tuple(np.zeros(0, np.float32) for _ in who), names), genuine, impostor, 0, "0" * 64)
+    return LabeledPairs(Inputs(tuple(np.zeros(0, np.float32) for _ in who), names), genuine, impostor, 0, "0" * 64)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_fnmr_at_an_equal_fmr(more, status):
     source = vectors(random, 40, 5, 0.8)
     model = source + more * random.normal(0, 1, source.shape)
     templates = np.rint(model / np.abs(model).max(axis=1, keepdims=True) * 127).astype(np.int8)
-    gates, sections = _recognizer._labelled(source, templates, pairs_of(40, 5), LIMITS)
+    gates, sections = _recognizer._labeled(source, templates, pairs_of(40, 5), LIMITS)
     assert {g.name: g.status for g in gates} == {"fnmr@1e-2": status, "fnmr@1e-3": status}
     thresholds = [p["threshold"] for p in sections["operating_points"]["source"]]
     assert thresholds == sorted(thresholds)
@@ -116,7 +116,7 @@ def test_too_few_impostors_say_nothing_about_a_low_fmr():
     """9 people with 2 photographs each: 144 impostor pairs do for 1e-2, not for 1e-3."""
     source = vectors(np.random.default_rng(6), 9, 2, 0.3)
     templates = np.rint(source / np.abs(source).max(axis=1, keepdims=True) * 127).astype(np.int8)
-    gates, _ = _recognizer._labelled(source, templates, pairs_of(9, 2), LIMITS)
+    gates, _ = _recognizer._labeled(source, templates, pairs_of(9, 2), LIMITS)
     assert [g.status for g in gates] == ["passed", "not run"]
     assert "3000 show it" in gates[1].why
     assert "needed to show it" in gates[0].evidence

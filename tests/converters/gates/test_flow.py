@@ -176,7 +176,7 @@ def test_a_slow_model_is_refused_and_can_be_allowed(onnx_path, options, monkeypa
     assert isinstance(made.report.operators, list)
 
 
-def test_labelled_pairs_give_error_rates(onnx_path, options, rendered):
+def test_labeled_pairs_give_error_rates(onnx_path, options, rendered):
     """With a folder for each person the report has FNMR at FMR for both, curves, scores and worst samples."""
     report = convert(
         onnx_path("reference/recognizer.onnx"), dataclasses.replace(options, images=rendered.folder)
