@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from facegate_convert._evaluate._evaluation import reading
 from facegate_convert.errors import DatasetError, ResultError
 from facegate_edge._manifest import OperatingPoint
 
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facegate_convert._evaluate._evaluation import Evaluation
-    from facegate_edge._keys import SigningKey
+    from facegate_edge._keys import SigningKey, TrustStore
 
 _MIN_COMPARISONS = 30
 _MIN_EXPECTED = 0.1  # false matches at the target
 _WIDE = 3  # times the target: where the interval ends if comparisons are independent and just enough (rule of 3)
 
 
+@reading()
 def points_from(
     evaluation: Evaluation, targets: Sequence[float] = ()
 ) -> tuple[tuple[OperatingPoint, ...], tuple[str, ...]]:
@@ -34,7 +36,7 @@ def points_from(
 
     Raises:
         DatasetError: the comparisons say next to nothing about a target, or no threshold keeps to it.
-        ResultError: a target was not measured.
+        ResultError: a target was not measured, or the evaluation lacks what one holds.
     """
     known = {point["fmr"]: point for point in evaluation.operating_points}
     missing = [target for target in targets if target not in known]
@@ -95,19 +97,23 @@ def calibrate(
     key: SigningKey,
     output: Path | None = None,
     version: str | None = None,
-) -> str:
+    trust: TrustStore | None = None,
+    write: bool = True,
+) -> str | None:
     """Give a bundle other operating points, and sign it. Its models stay byte for byte.
 
     Args:
-        bundle: the file; all of it is checked except who signed it before.
+        bundle: the file; all of it is checked, who signed it before only with `trust`.
         points: replace those that it has.
         evaluation: that they come from; it must be of this bundle's models.
         key: who signs.
         output: the file to write; the bundle itself is replaced in one step if None.
         version: of the new bundle; as it was if None.
+        trust: the keys that must have signed the bundle; None takes it from anybody.
+        write: False to stop where the bundle would be written.
 
     Returns:
-        The new bundle's id.
+        The new bundle's id; None if it was not written.
 
     Raises:
         ResultError: the evaluation is of other models.
@@ -118,7 +124,7 @@ def calibrate(
     from facegate_convert._evaluate._sources import models_id  # noqa: PLC0415
     from facegate_edge._bundle import open_bundle  # noqa: PLC0415
 
-    with open_bundle(bundle, development=True) as opened:
+    with open_bundle(bundle, trust=trust, development=trust is None) as opened:
         manifest = opened.manifest
         if models_id(manifest) != evaluation.source["id"]:
             raise ResultError(
@@ -126,5 +132,7 @@ def calibrate(
                 hint="evaluate this very bundle: a threshold belongs to a bundle, never to a model",
             )
         models = {model.role: bytes(opened.model_bytes(model.role)) for model in manifest.models}
+    if not write:
+        return None
     new = replace(manifest, operating_points=tuple(points), created=created(), version=version or manifest.version)
     return write_bundle(output or bundle, new, models, key)

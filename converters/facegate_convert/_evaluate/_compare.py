@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from facegate_convert._evaluate._evaluation import reading
+
 if TYPE_CHECKING:
     from facegate_convert._evaluate._evaluation import Evaluation
 
 Figure = dict[str, Any]
 
 
+@reading()
 def compare(first: Evaluation, second: Evaluation) -> dict[str, Any]:
     """The figures that both results may have, and whether they are of the same comparisons.
 
     Returns:
         JSON values: `same_dataset`, `figures` (each {"figure", "first", "second", "difference"}, a side is {"value",
         "low", "high"} or None), `notes`.
+
+    Raises:
+        ResultError: one of them lacks what a result holds.
     """
     sides = _figures(first), _figures(second)
     rows = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from dataclasses import asdict, dataclass, fields
@@ -12,7 +13,7 @@ from facegate_convert._files import write_file
 from facegate_convert.errors import OutputFileError, ResultError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 FORMAT = "facegate-evaluation"
@@ -138,6 +139,15 @@ def load_evaluation(path: Path) -> Evaluation:
     """Read a result's folder, or its `result.json`. Raises ResultError."""
     file = path / RESULT if path.is_dir() else path
     return Evaluation.from_dict(load_document(file, FORMAT, VERSION, _HINT))
+
+
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """What a result's sections lack, or hold of another kind, is a ResultError: somebody edited or damaged the file."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ResultError("the result does not hold what a result holds", hint=_HINT) from error
 
 
 def finite(value: Any) -> Any:

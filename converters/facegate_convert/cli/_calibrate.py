@@ -34,6 +34,7 @@ def _parse_version(ctx: click.Context, param: click.Parameter, value: str | None
 @click.option("--images", type=FILE, help="With a pairs file: the folder of its photographs.")
 @click.option("--lawful-basis", help="With a dataset: by what right its photographs are processed.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="With a dataset: processes [default: one a processor].")
+@click.option("--trust", type=FILE, help="Public key, or folder of them, that must have signed the bundle before.")
 @click.option("--dry-run", is_flag=True, help="Do everything but write the bundle.")
 @click.pass_obj
 def bundle_calibrate(output: Output, /, **given: Any) -> None:
@@ -43,6 +44,7 @@ def bundle_calibrate(output: Output, /, **given: Any) -> None:
     templates are kept then. A threshold belongs to a bundle, so a result of other models is refused.
     """
     from facegate_convert import _evaluate as room  # noqa: PLC0415 - see the module
+    from facegate_edge._keys import TrustStore  # noqa: PLC0415
 
     key = load_key(given["key"])
     measured: Path = given["measured"]
@@ -54,11 +56,19 @@ def bundle_calibrate(output: Output, /, **given: Any) -> None:
         with progress_bar(output) as progress:
             evaluation = _evaluate(given, progress)
     points, notes = room.points_from(evaluation, given["fmr"])
-    bundle_id = None
-    if not given["dry_run"]:
-        bundle_id = room.calibrate(
-            given["bundle"], points, evaluation, key=key, output=given["target"], version=given["version"]
-        )
+    trust = TrustStore.load(given["trust"]) if given["trust"] is not None else None
+    bundle_id = room.calibrate(
+        given["bundle"],
+        points,
+        evaluation,
+        key=key,
+        output=given["target"],
+        version=given["version"],
+        trust=trust,
+        write=not given["dry_run"],
+    )
+    if trust is None:
+        notes = (*notes, "who signed the bundle before was not checked (--trust): your signature now vouches for it")
     path = given["target"] or given["bundle"]
     data = {
         "file": None if given["dry_run"] else str(path),
@@ -81,7 +91,7 @@ def _evaluate(given: dict[str, Any], progress: Callable[[str, int, int], None]) 
 
     if not (given["lawful_basis"] or "").strip():
         raise click.UsageError("a dataset needs --lawful-basis: by what right its photographs are processed")
-    opened = room.open_source(str(given["bundle"]), room.Named(), progress=progress)
+    opened = room.open_source(str(given["bundle"]), room.Named(trust=given["trust"]), progress=progress)
     if opened.source.kind != "bundle":
         raise click.BadParameter(f"{given['bundle']} is no bundle", param_hint="'BUNDLE'")
     dataset = room.read_dataset(given["measured"], given["images"], progress=progress)

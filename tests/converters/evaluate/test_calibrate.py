@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 
 import click
 import pytest
 
+from facegate._reference import KEY
 from facegate_convert import _evaluate as room
 from facegate_convert.cli._calibrate import bundle_calibrate
 from facegate_convert.cli._evaluate import run as evaluate_run
+from facegate_convert.cli._results import compare
 from facegate_convert.errors import DatasetError, ResultError
 from facegate_edge import SigningKey, TrustStore, open_bundle
-from facegate_edge.errors import KeyFileError
+from facegate_edge.errors import BundleError, BundleReadError, KeyFileError, UntrustedKeyError
 
 BASIS = ("--lawful-basis", "people who do not exist")
 
@@ -84,8 +87,10 @@ def test_without_targets_only_carried_points_are_written(run, copy, measured, ke
     # Six people: where what is known reaches beyond three times the target, that is told.
     wide = [p["fmr"] for p in found.data["operating_points"] if p["fmr_upper"] > 3 * p["fmr"]]
     assert wide
-    assert [note.split(":")[0] for note in found.data["notes"]] == [f"FMR {fmr:g}" for fmr in wide]
-    assert all("only 6 people" in note for note in found.data["notes"])
+    *notes, signer = found.data["notes"]
+    assert [note.split(":")[0] for note in notes] == [f"FMR {fmr:g}" for fmr in wide]
+    assert all("only 6 people" in note for note in notes)
+    assert "your signature now vouches for it" in signer
 
 
 def test_a_target_beyond_the_data_is_warned_of_or_refused(run, copy, measured, key):
@@ -110,10 +115,62 @@ def test_a_result_of_other_models_is_refused(run, copy, measured, key, tmp_path)
     (tmp_path / "other").mkdir()
     (tmp_path / "other/result.json").write_text(json.dumps(document))
     before = copy.read_bytes()
-    with pytest.raises(ResultError, match="whose models are not those") as caught:
-        run(bundle_calibrate, copy, tmp_path / "other", "--key", key, "--fmr", 0.05)
-    assert "never to a model" in caught.value.hint
+    for more in ((), ("--dry-run",)):
+        with pytest.raises(ResultError, match="whose models are not those") as caught:
+            run(bundle_calibrate, copy, tmp_path / "other", "--key", key, "--fmr", 0.05, *more)
+        assert "never to a model" in caught.value.hint
+        assert copy.read_bytes() == before
+
+
+def test_a_dry_run_reads_the_bundle(run, measured, key, tmp_path):
+    """Everything but writing: a bundle that is not there, or none, is refused."""
+    with pytest.raises(BundleReadError):
+        run(bundle_calibrate, tmp_path / "none.fgb", measured, "--key", key, "--dry-run")
+    (tmp_path / "no.fgb").write_bytes(b"PK nothing")
+    with pytest.raises(BundleError):
+        run(bundle_calibrate, tmp_path / "no.fgb", measured, "--key", key, "--dry-run")
+
+
+def test_who_signed_the_bundle_before_can_be_demanded(run, copy, measured, key, tmp_path):
+    """With --trust nobody's signature covers up for another's; the right key passes without a word."""
+    before = copy.read_bytes()
+    (tmp_path / "other.pub").write_bytes(SigningKey.generate().verify_key.to_pem())
+    with pytest.raises(UntrustedKeyError):
+        run(bundle_calibrate, copy, measured, "--key", key, "--trust", tmp_path / "other.pub")
     assert copy.read_bytes() == before
+    found = run(bundle_calibrate, copy, measured, "--key", key, "--fmr", 0.05, "--trust", KEY)
+    assert not any("signed" in note for note in found.data["notes"])
+    assert copy.read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("operating_points", 0, "fnmr"), "x"),
+        (("operating_points", 0, "fmr_measured", "high"), "x"),
+        (("operating_points", 0, "carried"), None),
+        (("operating_points", 0), 7),
+        (("comparisons", "impostor"), []),
+        (("dataset", "fingerprint"), None),
+        (("dataset",), {}),
+    ],
+)
+def test_a_damaged_result_is_told_as_one(run, copy, measured, key, tmp_path, place, value):
+    """What somebody edited is no bug of ours: an error that says what to name, from calibrating and from comparing."""
+    document = json.loads((measured / "result.json").read_text())
+    section = document
+    for step in place[:-1]:
+        section = section[step]
+    if value is None:
+        del section[place[-1]]
+    else:
+        section[place[-1]] = value
+    (tmp_path / "result.json").write_text(json.dumps(document))
+    with pytest.raises(ResultError) as caught:
+        run(bundle_calibrate, copy, tmp_path, "--key", key, "--dry-run")
+    assert caught.value.hint
+    with contextlib.suppress(ResultError):  # what it does not read does not trouble it
+        run(compare, tmp_path, measured)
 
 
 def test_two_people_as_alike_as_copies_give_no_threshold(measured, run, copy, key, tmp_path):
