@@ -9,7 +9,6 @@ import sys
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from facegate.cli import main
@@ -28,32 +27,7 @@ from facegate_edge import SigningKey, TrustStore, open_bundle
 from facegate_edge.errors import FacegateError, KeyFileError, UntrustedKeyError
 
 from . import tiny_onnx
-
-
-class Recorder:
-    """An Output that keeps what it is given."""
-
-    def __init__(self):
-        self.data, self.text, self.steps = None, "", []
-
-    def emit(self, data, text=""):
-        """Keep the result; it must be JSON."""
-        assert self.data is None
-        self.data = json.loads(json.dumps(data, allow_nan=False))
-        self.text = text if isinstance(text, str) else text()
-
-    def progress(self, message):
-        """Keep the step."""
-        self.steps.append(message)
-
-
-def run(command, *arguments):
-    """Run a command; returns its Recorder, raises what it raises."""
-    output = Recorder()
-    result = CliRunner().invoke(command, [str(a) for a in arguments], obj=output, standalone_mode=False)
-    if result.exception is not None:
-        raise result.exception
-    return output
+from .recording import run
 
 
 @pytest.fixture

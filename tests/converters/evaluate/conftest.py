@@ -2,55 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from facegate._reference import BUNDLE
 from facegate.simulation import write_photographs
 from facegate_convert import _evaluate as room
 
+from .. import recording  # noqa: TID252
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from ..recording import Recorder  # noqa: TID252
+
 FIRST = 3_300_000  # seeds of rendered people that no other test uses
-
-
-class Recorder:
-    """An Output that keeps what it is given."""
-
-    def __init__(self):
-        self.data, self.text, self.steps, self.code = None, "", [], 0
-
-    def emit(self, data, text=""):
-        """Keep the result; it must be JSON."""
-        assert self.data is None
-        self.data = json.loads(json.dumps(data, allow_nan=False))
-        self.text = text if isinstance(text, str) else text()
-
-    def progress(self, message):
-        """Keep the step."""
-        self.steps.append(message)
 
 
 @pytest.fixture(scope="session")
 def run() -> Callable[..., Recorder]:
     """Runs a command; gives its Recorder with the exit code, raises what it raises."""
-
-    def runs(command: Any, *arguments: object) -> Recorder:
-        output = Recorder()
-        result = CliRunner().invoke(command, [str(a) for a in arguments], obj=output, standalone_mode=False)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        # What `ctx.exit(1)` comes to depends on click's version: an exit code, or what the command returns.
-        output.code = result.return_value if isinstance(result.return_value, int) else result.exit_code
-        return output
-
-    return runs
+    return recording.run
 
 
 class Made(NamedTuple):
