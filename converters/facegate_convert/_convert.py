@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from facegate_convert import _anatomy, _gates, _measure, _samples
+from facegate_convert import _anatomy, _gates, _measure, _proof, _samples
 from facegate_convert._calibration import prepare
 from facegate_convert._info import model_info
 from facegate_convert._options import PRESETS, Options
@@ -73,6 +73,7 @@ def convert(source: Path, options: Options | None = None, *, progress: Progress 
         ConvertError: one of its subclasses, by what is wrong: the file, an operator, an unknown or prohibited family,
             photographs, the quantizer.
         GateError: the model does not pass; the error has the report.
+        UnrunnableModelError: LiteRT does not run what was made, or does not survive it.
         UnknownTargetError: there is no such target.
     """
     from facegate_edge._targets import target  # noqa: PLC0415 - reads the profiles
@@ -82,12 +83,13 @@ def convert(source: Path, options: Options | None = None, *, progress: Progress 
     wanted = target(options.target)
     if options.precision not in CHOICES:
         raise ConvertError(f"there is no precision {options.precision!r}", hint=f"choose one of {', '.join(CHOICES)}")
+    _proof.begin()
     watch.step("reading the model")
     read = read_source(source, options)
     _check_photographs(options)
     _check_float16(options, wanted, options.precision)
     watch.step("lowering")
-    float32 = float_model(read)
+    float32 = _proof.prove(float_model(read))
     made = _Made(read, wanted, watch, float32, model_info(float32, read, "float32"))
     return made.finish()
 

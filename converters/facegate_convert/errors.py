@@ -48,6 +48,7 @@ __all__ = [
     "TruncatedModelError",
     "UnknownFamilyError",
     "UnknownModelError",
+    "UnrunnableModelError",
     "UnsupportedOperatorError",
     "UnsupportedOpsetError",
     "ViaError",
@@ -129,6 +130,10 @@ class CalibrationError(ConvertError, ValueError):
 
 class QuantizationError(ConvertError, RuntimeError):
     """The quantizer failed on a model."""
+
+
+class UnrunnableModelError(ConvertError, RuntimeError):
+    """LiteRT refuses a model that was made, or ends the process that tries it."""
 
 
 class MeasureError(ConvertError, RuntimeError):

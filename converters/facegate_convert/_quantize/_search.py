@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from facegate_convert._quantize._candidate import Candidate, LayerError, Score, Search
 from facegate_convert._quantize._recipe import CALIBRATIONS, CHOICES, PRECISIONS, Calibration, Precision, Recipe
 from facegate_convert._quantize._workshop import MAX_JUDGED, Workshop
-from facegate_convert.errors import CalibrationError, QuantizationError
+from facegate_convert.errors import CalibrationError, QuantizationError, UnrunnableModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -100,6 +100,7 @@ def search(
     Raises:
         CalibrationError: the precision needs inputs and there are none.
         QuantizationError: no such precision, or the quantizer failed.
+        UnrunnableModelError: LiteRT runs nothing that was made. A recipe whose model it does not run is left out.
     """
     if precision not in CHOICES:
         raise QuantizationError(f"there is no precision {precision!r}", hint=f"choose one of {', '.join(CHOICES)}")
@@ -128,6 +129,7 @@ class _Searcher:
         self._choosing = False
         self._tried: list[Candidate] = []
         self._best_int8: Candidate | None = None
+        self._unrunnable: list[Recipe] = []
 
     def run(self, precision: str) -> Search:
         """Search one precision, or the target's."""
@@ -141,7 +143,11 @@ class _Searcher:
         if skipped := [p for p in self._order() if p not in order]:
             said.append(f"{' and '.join(skipped)} not tried: there are no calibration photographs")
         for wanted in order:
-            chosen = self._best(wanted)
+            try:
+                chosen = self._best(wanted)
+            except UnrunnableModelError as error:
+                said.append(f"{wanted} cannot be run: {error}")
+                continue
             if chosen.accepted:
                 said.append(f"{self._gain(wanted)}{self._words(chosen)}")
                 return self._found(chosen, "; ".join(said))
@@ -164,6 +170,8 @@ class _Searcher:
         rivals = [c for c in self._tried if c.recipe.precision == chosen.recipe.precision]
         if len(rivals) > 1:
             text += f"; the smallest drift of {len(rivals)} {chosen.recipe.precision} recipes ({chosen.error:.3g})"
+        if self._unrunnable:
+            text += f"; {len(self._unrunnable)} recipes gave models that LiteRT does not run"
         return f"{text}; {chosen.note}" if chosen.note else text
 
     def _found(self, chosen: Candidate, why: str) -> Search:
@@ -205,16 +213,23 @@ class _Searcher:
         if self._best_int8 is not None:
             return self._best_int8
         tried: list[Candidate] = []
+        failed: list[UnrunnableModelError] = []
 
         def attempt(recipe: Recipe) -> None:
             if all(c.recipe != recipe for c in tried):
-                tried.append(self._trial.make(recipe))
+                try:
+                    tried.append(self._trial.make(recipe))
+                except UnrunnableModelError as error:
+                    failed.append(error)
+                    self._unrunnable.append(recipe)
 
         def best() -> Recipe:
             return min(tried, key=lambda c: (c.partitions, c.error)).recipe
 
         for how in self._calibrations():
             attempt(Recipe("int8", calibration=how, bias_correction=False))
+        if not tried:
+            raise failed[0]
         if self._trial.has_slopes:
             attempt(dataclasses.replace(best(), prelu="rewrite"))
         attempt(dataclasses.replace(best(), equalize=False))
@@ -240,8 +255,7 @@ class _Searcher:
         operations = self._trial.operations(start.recipe)
         length = max(1, -(-len(operations) // _SECTIONS))
         sections = [tuple(operations[at : at + length]) for at in range(0, len(operations), length)]
-        alone = [self._trial.make(dataclasses.replace(base, float_layers=section)) for section in sections]
-        gains = [1 - c.error / start.error if start.error else 0.0 for c in alone]
+        gains = [self._gain_of(dataclasses.replace(base, float_layers=section), start.error) for section in sections]
         layers = tuple(
             LayerError(name, "", 0.0, gain) for section, gain in zip(sections, gains, strict=True) for name in section
         )
@@ -250,7 +264,13 @@ class _Searcher:
         for count in range(1, len(order) + 1):
             kept = sorted(order[:count])
             recipe = dataclasses.replace(base, float_layers=tuple(n for place in kept for n in sections[place]))
-            candidate = dataclasses.replace(self._trial.make(recipe), layers=layers)
+            try:
+                candidate = dataclasses.replace(self._trial.make(recipe), layers=layers)
+            except UnrunnableModelError:
+                if count < len(order) or chosen is not None:
+                    self._unrunnable.append(recipe)
+                    continue
+                raise
             if candidate.error > _ENOUGH * start.error and count < len(order):
                 continue
             asked += 1
@@ -260,6 +280,15 @@ class _Searcher:
         if chosen is None:  # pragma: no cover - the last count is always judged
             raise QuantizationError("the model has no operators")
         return chosen
+
+    def _gain_of(self, recipe: Recipe, error: float) -> float:
+        """The share of an error that a recipe is without; less than any if LiteRT does not run it."""
+        try:
+            found = self._trial.make(recipe).error
+        except UnrunnableModelError:
+            self._unrunnable.append(recipe)
+            return -1.0
+        return 1 - found / error if error else 0.0
 
 
 def _varied(inputs: Inputs) -> Inputs:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from facegate_convert import _measure
 from facegate_convert._anatomy import of_model
 from facegate_convert._lower import lower
+from facegate_convert._proof import prove
 from facegate_convert._quantize import _quantizer
 from facegate_convert._quantize._candidate import Candidate
 from facegate_convert._quantize._center import center_pixels, without_ties
@@ -95,6 +96,7 @@ class Workshop:
         Raises:
             CalibrationError: it needs inputs and there are none.
             QuantizationError: the quantizer failed.
+            UnrunnableModelError: LiteRT does not run what came out.
         """
         if recipe.calibrated and not self.has_inputs:
             raise CalibrationError(
@@ -107,9 +109,9 @@ class Workshop:
         if recipe.precision == "float32":
             model = self.lowered
         elif recipe.precision == "float16":
-            model = _quantizer.quantize_float16(self.lowered)
+            model = prove(_quantizer.quantize_float16(self.lowered))
         elif recipe.precision == "dynamic":
-            model = _quantizer.quantize_dynamic(self.lowered)
+            model = prove(_quantizer.quantize_dynamic(self.lowered))
         else:
             with _quantizer.translated():
                 model = self._static(recipe)
@@ -123,8 +125,10 @@ class Workshop:
 
         def quantized() -> bytes:
             left = self._left.get(form, ())
-            return _quantizer.quantize_static(
-                base, ranges, recipe.calibration, histograms=counted, float_layers=(*recipe.float_layers, *left)
+            return prove(
+                _quantizer.quantize_static(
+                    base, ranges, recipe.calibration, histograms=counted, float_layers=(*recipe.float_layers, *left)
+                )
             )
 
         model = quantized()
@@ -190,7 +194,7 @@ class Workshop:
                 self._graphs[equalized] = equalize(
                     self._graph, plain, self._names, _evenly(self._inputs, MAX_EQUALIZED)
                 )[0]
-            self._bases[form] = lower(self._graphs[equalized], output_names=self._names, prelu=prelu).model
+            self._bases[form] = prove(lower(self._graphs[equalized], output_names=self._names, prelu=prelu).model)
         return self._bases[form]
 
     def ranges(self, form: Form) -> Ranges:
