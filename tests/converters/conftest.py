@@ -10,11 +10,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from facegate_convert import load_graph, lower
+from facegate_convert._convert import Options, convert, load_detector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from facegate_convert import LoweredModel
+    from facegate_convert._convert import Conversion
 
 # Largest difference to onnxruntime, relative to the range of an output's values.
 TOLERANCE = 1e-4
@@ -121,3 +123,22 @@ def check() -> Callable[..., LoweredModel]:
         return lowered
 
     return checked
+
+
+@pytest.fixture(scope="session")
+def converted(material_of, onnx_path) -> Callable[..., Conversion]:
+    """A function: "rendered" or "real", a model's name, precision, its detector's name -> what `convert` makes of it.
+
+    Calibrated with that kind's photographs, and made once for all tests: a search for an int8 model takes seconds.
+    """
+    made: dict[tuple[str, ...], Conversion] = {}
+
+    def get(kind: str, name: str, precision: str = "int8", finder: str = "") -> Conversion:
+        if (kind, name, precision, finder) not in made:
+            detector = load_detector(onnx_path(finder), lambda *_: None) if finder else None
+            calibration = material_of(kind).calibration
+            options = Options(precision=precision, calibration=calibration, detector=detector, measure_latency=False)
+            made[kind, name, precision, finder] = convert(onnx_path(name), options)
+        return made[kind, name, precision, finder]
+
+    return get

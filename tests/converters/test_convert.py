@@ -181,6 +181,18 @@ def test_calibration_fingerprint_is_of_the_photographs(tmp_path, crops):
     assert convert(source, options).info.provenance.calibration != first.info.provenance.calibration
 
 
+def test_photographs_that_are_there_twice_count_once(tmp_path, crops):
+    """Copies would be calibrated on and held back at once, and the comparison would flatter."""
+    source = write(tmp_path, tiny_onnx.vector(64))
+    options = dataclasses.replace(QUIET, precision="int8", calibration=crops)
+    once = convert(source, options)
+    for path in list(crops.iterdir()):
+        (crops / f"copy-of-{path.name}").write_bytes(path.read_bytes())
+    twice = convert(source, options)
+    assert twice.report.calibration_images == once.report.calibration_images
+    assert (twice.model, twice.info) == (once.model, once.info)
+
+
 def test_unreadable_photographs_are_counted_and_named(tmp_path, crops):
     """A broken file is left out with a warning; its name is for the person, not for the report."""
     (crops / "broken.jpg").write_bytes(b"no image")
@@ -357,12 +369,9 @@ def test_quantization_rounds_half_to_even_and_clamps():
     ],
     ids=["rendered", "real"],
 )
-def test_recognizer_at_every_precision(material_of, onnx_path, kind, source, finder):
+def test_recognizer_at_every_precision(converted, kind, source, finder):
     """A trained PReLU recogniser: exact in float32, one partition at int8, dynamic closest; sizes a third."""
-    material, source = material_of(kind), onnx_path(source)
-    detector = _convert.load_detector(onnx_path(finder), lambda *_: None)
-    options = Options(calibration=material.calibration, detector=detector, measure_latency=False)
-    found = {p: convert(source, dataclasses.replace(options, precision=p)) for p in ("float32", "int8", "dynamic")}
+    found = {p: converted(kind, source, p, finder) for p in ("float32", "int8", "dynamic")}
     reports = {p: c.report for p, c in found.items()}
     assert reports["float32"].parity["embedding"]["error_max"] < 1e-5
     assert all(report.partitions == 1 for report in reports.values())
@@ -373,13 +382,12 @@ def test_recognizer_at_every_precision(material_of, onnx_path, kind, source, fin
     assert reports["int8"].calibration_inputs >= 20
 
 
-def test_detector_at_int8_finds_the_same_faces(material, onnx_path):
+def test_detector_at_int8_finds_the_same_faces(material, converted):
     """A trained detector at int8 finds the faces of float32, with boxes that overlap."""
     source, _ = material.models["detector"]
     faces = {}
     for precision in ("float32", "int8"):
-        options = Options(precision=precision, calibration=material.calibration, measure_latency=False)
-        result = convert(onnx_path(source), options)
+        result = converted(material.kind, source, precision)
         with make_engine(result.model) as engine:
             detector = Detector(result.info, engine)
             faces[precision] = [detector.detect(frame) for frame in material.portraits]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import hashlib
@@ -381,12 +382,16 @@ def test_a_proxy_is_used(tmp_path, authority, monkeypatch):
             with socket.create_connection(("127.0.0.1", target.port)) as onward:
 
                 def carry(source, sink):
-                    while data := source.recv(65536):
-                        sink.sendall(data)
+                    with contextlib.suppress(OSError):  # one side may close before the other has read
+                        while data := source.recv(65536):
+                            sink.sendall(data)
 
                 back = threading.Thread(target=carry, args=(onward, connection), daemon=True)
                 back.start()
                 carry(connection, onward)
+                with contextlib.suppress(OSError):  # the other side may have closed it
+                    onward.shutdown(socket.SHUT_RDWR)
+                back.join()
 
         with Server(proxy) as server:
             monkeypatch.setenv("HTTPS_PROXY", f"http://user:secret@127.0.0.1:{server.port}")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from facegate_convert import _samples
 from facegate_convert._calibration import prepare
-from facegate_convert._convert import Options, convert, load_detector
+from facegate_convert._convert import Options, load_detector
 from facegate_convert._gates import Judge, Labels
 from facegate_convert._info import model_info
 from facegate_convert._source import OnnxEngine, float_model, read_source
@@ -65,17 +65,12 @@ def court(rendered, onnx_path, finder, spoofs):
 
 
 @pytest.fixture(scope="session")
-def int8(rendered, onnx_path, finder):
+def int8(converted):
     """A function: role -> the reference model at int8, as `convert` makes it."""
-    made = {}
 
     def get(role):
-        if role not in made:
-            options = Options(
-                precision="int8", calibration=rendered.calibration, detector=finder, measure_latency=False
-            )
-            made[role] = convert(onnx_path(f"reference/{role}.onnx"), options)
-        return made[role]
+        finder = "" if role == "detector" else "reference/detector.onnx"
+        return converted("rendered", f"reference/{role}.onnx", finder=finder)
 
     return get
 
