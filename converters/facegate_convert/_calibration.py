@@ -39,7 +39,7 @@ class Crops:
         samples: what a report calls each of them: the first 12 hex digits of its photograph's sha256, with #2, #3, ...
             for further faces; never a name.
         fingerprint: sha256 (hex) over the sorted sha256s of the photographs that were read.
-        images: photographs that were read.
+        images: photographs that were read; files of the same bytes are one.
         unreadable: files that are no images; left out.
         without_face: photographs without a usable face; left out.
         left_out: photographs not looked at, because the inputs would not fit in memory.
@@ -102,7 +102,10 @@ def prepare(
             except FrameError:
                 unreadable.append(str(path.relative_to(folder)))
                 continue
-            hashes.append(file_sha256(path))
+            digest = file_sha256(path)
+            if digest in hashes:  # what is held back would be calibrated on, too
+                continue
+            hashes.append(digest)
             found = preparer.inputs(frame)
             without_face += not found
             inputs += found
@@ -118,11 +121,10 @@ def prepare(
             f"no usable face was found in the {len(hashes)} photographs of {folder}",
             hint=f"use photographs with faces of at least {MIN_FACE:.0f} pixels, upright",
         )
-    digest = hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
     return Crops(
         tuple(inputs),
         tuple(samples),
-        digest,
+        hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest(),
         len(hashes),
         len(unreadable),
         without_face,
