@@ -40,26 +40,6 @@ def test_pairs_file_in_common_spellings(photographs, header, yes, no):
     assert found.impostor == ((1, 2),)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "lists no pairs"),
-        ("file_x,file_y,Decision\n", "lists no pairs"),
-        ("file_x,other,Decision\na.jpg,b.jpg,Yes\n", "no column called file_y"),
-        ("file_x,file_y,Decision\na.jpg,b.jpg,perhaps\n", "line 2: 'perhaps'"),
-        ("file_x,file_y,Decision\na.jpg,b.jpg,Yes\na.jpg,missing.jpg,No\n", "line 3: there is no file"),
-        ("file_x,file_y,Decision\na.jpg,,No\n", "line 2: there is no file"),
-        ("file_x,file_y,Decision\na.jpg\n", "line 2: ''"),
-        ("file_x,file_y,Decision\na.jpg,b.jpg,Yes\nb.jpg,c.jpg,Yes\na.jpg,c.jpg,No\n", "contradicts itself"),
-    ],
-)
-def test_pairs_file_that_cannot_be_used(photographs, text, message):
-    """Every mistake in a pairs file is refused with its place."""
-    with pytest.raises(DatasetError, match=message) as caught:
-        read_pairs(pairs_file(photographs, text), photographs)
-    assert caught.value.hint
-
-
 def test_pairs_file_that_is_absent_or_binary(photographs):
     """A file that is no text, or not there, is refused as such."""
     binary = photographs / "binary.csv"

@@ -118,6 +118,7 @@ def test_a_csv_with_folds(photographs):
         ("file_x,other,Decision\na.jpg,b.jpg,Yes\n", "no column called file_y"),
         ("file_x,file_y,Decision\na.jpg,b.jpg,perhaps\n", "line 2: 'perhaps'"),
         ("file_x,file_y,Decision\na.jpg,b.jpg,Yes\na.jpg,missing.jpg,No\n", "line 3: there is no file"),
+        ("file_x,file_y,Decision\na.jpg,,No\n", "line 2: there is no file"),
         ("file_x,file_y,Decision\na.jpg\n", "line 2: ''"),
         ("file_x,file_y,Decision\na.jpg,b.jpg,Yes\nb.jpg,c.jpg,Yes\na.jpg,c.jpg,No\n", "contradicts itself"),
         ("file_x,file_y,Decision\na.jpg,b.jpg,Yes\nb.jpg,a.jpg,No\n", "contradicts itself"),
