@@ -170,8 +170,9 @@ class _Made:
             allowances=_gates.allowances(settled),
         )
         info = dataclasses.replace(info, provenance=provenance)
+        operators = self._operators(model)
         found = Found(
-            info, chosen, settled, findings, self.anatomy, anatomy, parity_float, latency, self._operators(model)
+            info, chosen, settled, findings, self.anatomy, anatomy, parity_float, latency, operators, self.labels
         )
         report = summarize(self.source, self.wanted, self.samples, self.float32, found, watch.seconds())
         _gates.refuse(settled, f"{precision} model", report)

@@ -11,8 +11,7 @@ from facegate_convert._report import NOT_MEASURED, Report
 
 if TYPE_CHECKING:
     from facegate_convert._anatomy import Anatomy
-    from facegate_convert._calibration import Crops
-    from facegate_convert._gates import Findings, Gate
+    from facegate_convert._gates import Findings, Gate, Labels
     from facegate_convert._quantize import Search
     from facegate_convert._samples import Samples
     from facegate_convert._source import Source
@@ -34,6 +33,7 @@ class Found(NamedTuple):
         parity_float: of the float32 model.
         latency: medians by threads and precision.
         operators: where the time goes.
+        labels: what is known of other photographs.
     """
 
     info: ModelInfo
@@ -45,6 +45,7 @@ class Found(NamedTuple):
     parity_float: dict[str, dict[str, float]]
     latency: dict[str, dict[str, float]]
     operators: Any
+    labels: Labels
 
 
 def summarize(
@@ -78,7 +79,7 @@ def summarize(
         input=f"{match.sketch.width}x{match.sketch.height} {match.preprocessing.color}, "
         f"{_families.describe(match.preprocessing)}",
         assumptions=match.assumptions,
-        warnings=_warnings(crops, len(samples.fit), info, found.gates),
+        warnings=_warnings(samples, found),
         inputs=samples.described,
         calibration=info.provenance.calibration,
         calibration_method=_said(chosen.chosen.recipe.describe(), slopes).split(", ", 1)[-1] if calibrated else "",
@@ -133,10 +134,17 @@ def _said(text: str, slopes: bool) -> str:
     return text if slopes else text.replace(", PReLU left float", "").replace(", PReLU rewritten", "")
 
 
-def _warnings(crops: Crops | None, fitted: int, info: ModelInfo, gates: tuple[Gate, ...]) -> tuple[str, ...]:
+def _warnings(samples: Samples, given: Found) -> tuple[str, ...]:
+    info, gates, crops, fitted = given.info, given.gates, samples.crops, len(samples.fit)
     found = []
     if info.precision in CALIBRATED and fitted < MIN_CALIBRATION_INPUTS:
         found.append(f"calibrated on {fitted} inputs only; use at least {MIN_CALIBRATION_INPUTS}, better some hundreds")
+    shared = {name.split("#")[0] for name in samples.fit.samples} & given.labels.photographs
+    if info.precision in CALIBRATED and shared:
+        found.append(
+            f"{len(shared)} of the {len(given.labels.photographs)} labelled photographs were calibrated on, too: "
+            "the gates that they are for see less than they would on others"
+        )
     if crops and crops.unreadable:
         found.append(f"{crops.unreadable} files of the calibration folder are no images that can be read")
     if crops and crops.without_face:

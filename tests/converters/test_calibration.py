@@ -33,3 +33,25 @@ def test_photographs_that_are_there_twice_count_once(tmp_path, photographs):
     twice = convert(source, options)
     assert once.report.calibration_images == twice.report.calibration_images == 40
     assert (twice.model, twice.info) == (once.model, once.info)
+
+
+def test_labelled_photographs_that_were_calibrated_on_are_told(tmp_path, photographs):
+    """The same folder for both makes gates look better than they are: the report says of how many photographs."""
+    source = tmp_path / "model.onnx"
+    source.write_bytes(tiny_onnx.vector(64))
+    for number, path in enumerate(sorted(photographs.iterdir())):
+        folder = tmp_path / "people" / str(number // 20)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / path.name).write_bytes(path.read_bytes())
+    options = Options(
+        precision="int8",
+        calibration=photographs,
+        images=tmp_path / "people",
+        measure_latency=False,
+        allow_drift=True,
+    )
+    told = [w for w in convert(source, options).report.warnings if "labelled" in w]
+    assert len(told) == 1
+    assert told[0].startswith("30 of the 40 labelled photographs were calibrated on, too")  # ten were held back
+    apart = Options(images=tmp_path / "people", measure_latency=False)
+    assert not any("labelled" in w for w in convert(source, apart).report.warnings)

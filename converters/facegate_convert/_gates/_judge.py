@@ -33,6 +33,12 @@ class Labels:
     truth: TrueFaces | None = None
     attacks: Mapping[str, Inputs] = dataclasses.field(default_factory=dict)
 
+    @property
+    def photographs(self) -> frozenset[str]:
+        """What a report calls the photographs."""
+        parts = [part.inputs for part in (self.pairs, self.truth) if part is not None]
+        return frozenset(name.split("#")[0] for part in (*parts, *self.attacks.values()) for name in part.samples)
+
 
 class Judge:
     """Holds converted models against their source.
