@@ -38,13 +38,14 @@ def begin() -> None:
         _running()
 
 
-def prove(model: bytes) -> bytes:
+def prove(model: bytes, *, run: bool = True) -> bytes:
     """Try a model in the other process, once.
 
     Where no process can be started, models are not tried.
 
     Args:
         model: the flatbuffer.
+        run: also run it, on an input of zeros, as every device does when it loads a model.
 
     Returns:
         The same.
@@ -52,24 +53,24 @@ def prove(model: bytes) -> bytes:
     Raises:
         UnrunnableModelError: LiteRT refuses it, or does not survive it.
     """
-    digest = hashlib.sha256(model).digest()
+    digest = hashlib.sha256(model).digest() + bytes([run])
     with _lock:
         if digest not in _known:
             try:
                 process = _running()
             except OSError:
                 return model
-            _known[digest] = _tried(process, model)
+            _known[digest] = _tried(process, model, run=run)
         wrong = _known[digest]
     if wrong:
         raise UnrunnableModelError(wrong, hint=_HINT)
     return model
 
 
-def _tried(process: _Process, model: bytes) -> str:
+def _tried(process: _Process, model: bytes, *, run: bool) -> str:
     """What is wrong with a model, empty if nothing."""
     try:
-        refused = process.ask(model)
+        refused = process.ask(model, run=run)
     except EOFError:
         return f"LiteRT did not survive the model: its process ended {_how(process.end(dying=True))}"
     except TimeoutError:
@@ -107,12 +108,12 @@ class _Process:
         """Whether it runs, and is this process's own and not one that was there before a fork."""
         return self.owner == os.getpid() and self._process.poll() is None
 
-    def ask(self, model: bytes) -> str:
-        """What is wrong with the model, empty if it runs. Raises EOFError if the process died of it, TimeoutError."""
+    def ask(self, model: bytes, *, run: bool) -> str:
+        """What is wrong with the model, empty if nothing is. Raises EOFError if it died of it, TimeoutError."""
         assert self._process.stdin is not None  # noqa: S101 - both are pipes
         assert self._process.stdout is not None  # noqa: S101
         try:
-            _write(self._process.stdin, model)
+            _write(self._process.stdin, bytes([run]) + model)
         except BrokenPipeError as error:
             raise EOFError from error
         ready, _, _ = select.select([self._process.stdout], [], [], SECONDS)
@@ -172,27 +173,35 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    _try(b"")  # loads the libraries while nobody waits
-    while (model := read_frame(given)) is not None:
+    _load()  # while nobody waits
+    while job := read_frame(given):
         signal.alarm(int(SECONDS) + 10)  # nobody may be left who ends it
-        refused = _try(model)
+        refused = _try(job[1:], run=bool(job[0]))
         signal.alarm(0)
         _write(answers, refused.encode())
 
 
-def _try(model: bytes) -> str:
-    """Load and run a model in all ways in which a conversion does; what went wrong in one line."""
-    try:
-        from ai_edge_litert import interpreter  # noqa: F401, PLC0415 - half a second
+def _load() -> None:
+    from facegate_edge._litert_library import load  # noqa: PLC0415
 
+    with contextlib.suppress(Exception):  # what is missing is told of with the first model
+        import ai_edge_litert.interpreter  # noqa: F401, PLC0415
+
+        load()
+
+
+def _try(model: bytes, *, run: bool) -> str:
+    """Load a model, and run it in all ways in which a conversion does; what went wrong in one line."""
+    try:
         from facegate_convert._interpreter import make_interpreter  # noqa: PLC0415
         from facegate_edge import make_engine  # noqa: PLC0415
 
-        if model:
-            make_interpreter(model).invoke()
+        runner = make_interpreter(model)
+        if run:
+            runner.invoke()
             make_interpreter(model, inner_tensors=True).invoke()
-        with make_engine(model):
-            pass
+            with make_engine(model):
+                pass
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told of
         return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
     return ""

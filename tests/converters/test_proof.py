@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facegate_convert import _proof
-from facegate_convert._quantize import _quantizer, measure_ranges, quantize_static, search
+from facegate_convert import _proof, load_graph, lower
+from facegate_convert._quantize import Recipe, _quantizer, measure_ranges, quantize, quantize_static, search
 from facegate_convert._quantize._flat import open_model, operations
 from facegate_convert.errors import UnrunnableModelError
 
+from .generality import graphs
 from .quantize_nets import RANGE, images, loaded, residual
 
 
@@ -63,6 +64,19 @@ def test_a_model_is_tried_once(sound, monkeypatch):
     _proof.prove(sound)
     monkeypatch.setattr(_proof, "_running", lambda: pytest.fail("tried again"))
     assert _proof.prove(sound) is sound
+
+
+@pytest.mark.parametrize("name", ["ghostnet.dynamo-19", "edgenext.dynamo-18"])
+def test_an_architecture_that_could_not_be_quantised_is(name):
+    """One aborted on a dead squeeze; the other has int8 divisions, which fail on a 0 and stay float in the end."""
+    graph = load_graph(graphs.load(name))
+    lowered = lower(graph)
+    names = {value.name: output.name for value, output in zip(graph.outputs, lowered.outputs, strict=True)}
+    random = np.random.default_rng(0)
+    inputs = [random.uniform(-1, 1, lowered.inputs[0].shape).astype(np.float32) for _ in range(4)]
+    found = quantize(graph, names, lowered.model, inputs, Recipe("int8"), input_range=RANGE)
+    assert found.partitions == 1
+    assert found.error < 0.1
 
 
 def test_where_no_process_can_be_started_models_are_not_tried(sound, monkeypatch):
