@@ -38,6 +38,7 @@ class Counted:
     Attributes:
         subjects: their scores, with whose they are.
         genuine_failed, impostor_failed: comparisons that could not be made: a photograph has no template.
+        failed_of: int64[people], the genuine ones of them by person.
         genuine: the least similar comparisons of the same person, the worst first.
         impostor: the most similar ones of two people, the worst first.
     """
@@ -45,6 +46,7 @@ class Counted:
     subjects: SubjectScores
     genuine_failed: int
     impostor_failed: int
+    failed_of: npt.NDArray[np.int64]
     genuine: tuple[WorstPair, ...]
     impostor: tuple[WorstPair, ...]
 
@@ -118,9 +120,21 @@ def count(dataset: Dataset, templates: Templates, *, worst: int = 20, progress: 
         counter.result(),
         genuine - made[True],
         impostor - made[False],
+        _failed_of(dataset, templates.usable),
         extremes[True].pairs(),
         extremes[False].pairs(),
     )
+
+
+def _failed_of(dataset: Dataset, usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """How many genuine comparisons of each person could not be made."""
+    people = len(dataset.identities)
+    if dataset.pairs is not None and dataset.same is not None:
+        lost = dataset.same & ~usable[dataset.pairs].all(axis=1)
+        return np.bincount(dataset.identity[dataset.pairs[lost, 0]], minlength=people).astype(np.int64)
+    every, good = (np.bincount(dataset.identity[chosen], minlength=people) for chosen in (slice(None), usable))
+    found: npt.NDArray[np.int64] = (every * (every - 1) - good * (good - 1)) // 2
+    return found
 
 
 def _subjects(identity: npt.NDArray[np.int32], block: Block) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

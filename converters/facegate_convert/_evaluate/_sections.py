@@ -64,7 +64,7 @@ def points_section(
     for place, target in enumerate(sorted(set(targets), reverse=True)):
         figure = metrics.fnmr_at_fmr(scores, target)
         point = bootstrap.points[place] if bootstrap is not None else None
-        rates = _rates(figure.fmr_measured, figure.fnmr, counted, point)
+        rates = _rates(figure.fmr_measured, figure.fnmr, figure.threshold, counted, point)
         # The note names the end of the interval that stands beside it, which knows that people were sampled.
         ends = {name: rates["fmr_measured"][name] for name in ("low", "high")}
         note = metrics.note_on_fmr(target, replace(figure.fmr_measured, **ends), figure.threshold)
@@ -95,30 +95,45 @@ def stated_section(
     for place, (fmr, threshold) in enumerate(stated):
         point = bootstrap.points[len(bootstrap.points) - len(stated) + place] if bootstrap is not None else None
         rates = metrics.fmr_at(scores, threshold), metrics.fnmr_at(scores, threshold)
-        section = {"fmr": fmr, "threshold": threshold, **_rates(*rates, counted, point)}
+        section = {"fmr": fmr, "threshold": threshold, **_rates(*rates, threshold, counted, point)}
         low, high = section["fmr_measured"]["low"], section["fmr_measured"]["high"]
         section["verdict"] = "met" if high <= fmr else "not met" if low > fmr else "cannot be told"
         found.append(section)
     return found
 
 
-def _rates(fmr: Rate, fnmr: Rate, counted: Counted, point: Any) -> Section:
+def _rates(fmr: Rate, fnmr: Rate, threshold: float, counted: Counted, point: Any) -> Section:
     """Rates with the intervals of the bootstrap where there is one, for it knows that people were sampled."""
-    with_failures = metrics.fnmr_with_failures(fnmr, counted.genuine_failed)
+    missed = metrics.fnmr_with_failures(fnmr, counted.genuine_failed)
+    accepted = metrics.fmr_with_failures(fmr, counted.impostor_failed)
     of_fmr = of_fnmr = "Clopper-Pearson"
     first, second = fmr.to_dict(), fnmr.to_dict()
     if point is not None and point.fmr_measured is not None and point.fnmr is not None:
         of_fmr, of_fnmr = point.fmr_measured.method, point.fnmr.method
         _replace(first, point.fmr_measured)
         _replace(second, point.fnmr)
+        missed = _missed_by_person(missed, threshold, counted)
+        # A comparison that cannot be made accepts nobody: the interval shrinks as the rate does.
+        share = fmr.trials / accepted.trials
+        accepted = replace(accepted, low=first["low"] * share, high=first["high"] * share)
     return {
         "fmr_measured": first,
         "fnmr": second,
-        "fnmr_with_failures": with_failures.to_dict(),
-        "fmr_with_failures": metrics.fmr_with_failures(fmr, counted.impostor_failed).to_dict(),
+        "fnmr_with_failures": missed.to_dict(),
+        "fmr_with_failures": accepted.to_dict(),
         "interval": of_fnmr,
         "interval_fmr": of_fmr,
     }
+
+
+def _missed_by_person(missed: Rate, threshold: float, counted: Counted) -> Rate:
+    """The FNMR with failures, with an interval that knows whose the failures are: they come by the photograph too."""
+    data = counted.subjects
+    if threshold > data.genuine.edge:  # not all that were missed are kept with whose they are
+        return missed
+    wrong = data.genuine.first[data.genuine.scores < threshold]
+    errors = np.bincount(wrong, minlength=data.subjects) + counted.failed_of
+    return metrics.clustered_rate(errors, data.trials + counted.failed_of, confidence=missed.confidence)
 
 
 def _replace(rate: Section, interval: Interval) -> None:

@@ -337,8 +337,9 @@ def _load(path: Path) -> npt.NDArray[np.float32]:
 
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:  # a header may ask for any size
         raise EvaluationError(f"{path} is no array that can be read", hint="save it with numpy.save") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         raise EvaluationError(f"{path} holds no floating-point numbers", hint="features are float32")
-    return array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite: no feature
+        return array.astype(np.float32)

@@ -153,6 +153,38 @@ def test_failures_are_counted_never_skipped(made, evaluate):
         )
 
 
+def test_failures_of_one_person_are_no_independent_trials(made, evaluate):
+    """Two of twelve people fail altogether: the interval of FNMR with failures is that of people."""
+    given = made(people=12, each=4, noise=0.9)
+    for name in ("p01", "p07"):
+        for number in range(4):
+            np.save(given.features / f"{name}/{number}.npy", np.zeros(0, np.float32))
+    found = evaluate(given.folder, given.features, replicates=50, fmr=(0.1, 0.05, 0.01))
+    for point in found.operating_points:
+        told = point["fnmr_with_failures"]
+        assert (told["errors"], told["trials"]) == (point["fnmr"]["errors"] + 12, 72)
+        assert told["errors"] <= 60
+        errors = np.full(12, 0)
+        for person in range(12):
+            scores = [
+                given.vectors[f"p{person:02d}/{a}.png"] @ given.vectors[f"p{person:02d}/{b}.png"]
+                for a, b in itertools.combinations(range(4), 2)
+            ]
+            errors[person] = 6 if person in (1, 7) else sum(score < point["threshold"] for score in scores)
+        # The variance of a ratio between clusters (Cochran 1977, 6.3), written out.
+        rate = errors.sum() / 72
+        variance = 12 / 11 * ((errors - rate * 6) ** 2).sum() / 72**2
+        worth = min(rate * (1 - rate) / variance, 72)
+        assert told["effective"] == pytest.approx(worth, **CLOSE)
+        low, high = interval(told["errors"], 72)
+        assert told["low"] < low
+        assert told["high"] > high
+        assert point["fmr_with_failures"]["high"] == pytest.approx(
+            point["fmr_measured"]["high"] * point["fmr_measured"]["trials"] / point["fmr_with_failures"]["trials"],
+            **CLOSE,
+        )
+
+
 def test_groups_are_counted_within_and_across(made, evaluate, tmp_path):
     """FMR of each group, of each pair of groups, and FNMR, as counted by hand at the result's threshold."""
     given = made(people=24, each=4, noise=1.4)

@@ -191,7 +191,7 @@ def test_features_of_photographs_that_differ_in_their_suffix_only(run, made, tmp
     assert run(evaluate_run, given.features, *end).data["evaluation"]["dataset"]["images"] == 17
 
 
-@pytest.mark.parametrize("damage", ["missing", "pickle", "text", "lengths", "rows", "kind", "nothing"])
+@pytest.mark.parametrize("damage", ["missing", "pickle", "text", "lengths", "rows", "kind", "size", "nothing"])
 def test_features_that_cannot_be_used(run, made, tmp_path, damage):
     """A missing vector, a pickle, other lengths or numbers: refused; nothing but empty ones: nothing to compare."""
     given = made(people=4)
@@ -207,6 +207,12 @@ def test_features_that_cannot_be_used(run, made, tmp_path, damage):
         np.save(path, np.ones(7, np.float32))
     elif damage == "kind":
         np.save(path, np.ones(16, np.int64))
+    elif damage == "size":
+        header = (
+            np.lib.format.magic(1, 0)
+            + b"\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999,), }"
+        )
+        path.write_bytes(header.ljust(127) + b"\n")
     elif damage == "rows":
         source = tmp_path / "few.npy"
         np.save(source, np.ones((3, 16), np.float32))
