@@ -8,14 +8,7 @@ from typing import Any
 from facegate_convert._pages._conversion_model import add_model
 from facegate_convert._pages._conversion_scores import add_scores
 from facegate_convert._pages._page import Cell, Mark, Page, Status, Table
-from facegate_convert._pages._parts import (
-    absent,
-    add_warnings,
-    listed,
-    measured,
-    sentence,
-    short,
-)
+from facegate_convert._pages._parts import absent, add_warnings, left_out, listed, measured, sentence, short
 from facegate_convert._pages._text import (
     clean,
     count,
@@ -171,9 +164,7 @@ def _detections(page: Page, report: Mapping[str, Any]) -> None:
     page.section(
         "Faces found", "The converted detector's faces against those that the ONNX model finds in the same photographs."
     )
-    why = absent(report.get("detections"))
-    if why:
-        page.missing("Detections.", why)
+    if left_out(page, report.get("detections"), "Detections."):
         return
     recall, precision = mapping(found.get("recall")), mapping(found.get("precision"))
     overlap, marks = mapping(found.get("iou")), mapping(found.get("landmarks"))
@@ -219,9 +210,7 @@ def _liveness(page: Page, report: Mapping[str, Any], precision: str) -> None:
     page.section(
         "Live faces and attacks", "Errors of both models on the same faces, at the same threshold (ISO/IEC 30107-3)."
     )
-    why = absent(report.get("liveness"))
-    if why:
-        page.missing("Liveness.", why)
+    if left_out(page, report.get("liveness"), "Liveness."):
         return
     agreement = mapping(found.get("agreement"))
     page.facts(

@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from facegate_convert._pages._models import layer_errors, operator_times, stages
 from facegate_convert._pages._page import Cell, Mark, Table
-from facegate_convert._pages._parts import (
-    absent,
-    sentence,
-)
+from facegate_convert._pages._parts import absent, left_out, sentence
 from facegate_convert._pages._text import (
     UNKNOWN,
     clean,
@@ -143,9 +140,7 @@ def _is_float(layer: Mapping[str, Any]) -> bool:
 def _graph(page: Page, report: Mapping[str, Any]) -> None:
     graph = mapping(report.get("graph"))
     page.section("The graph before and after")
-    why = absent(report.get("graph"))
-    if why:
-        page.missing("Graph.", why)
+    if left_out(page, report.get("graph"), "Graph."):
         return
     before, after = mapping(graph.get("before")), mapping(graph.get("after"))
     pieces = number(after.get("partitions"))

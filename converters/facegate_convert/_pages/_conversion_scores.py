@@ -12,6 +12,7 @@ from facegate_convert._pages._parts import (
     bins_table,
     carried,
     curve_table,
+    left_out,
     lines_at,
     measured,
     sentence,
@@ -90,9 +91,7 @@ def _thresholds(report: Mapping[str, Any]) -> tuple[str, float, float] | None:
 
 def _distributions(page: Page, report: Mapping[str, Any], names: tuple[str, str]) -> None:
     scores = mapping(report.get("scores"))
-    why = absent(report.get("scores"))
-    if why:
-        page.missing("Score distributions.", why)
+    if left_out(page, report.get("scores"), "Score distributions."):
         return
     both = [
         [
@@ -115,9 +114,7 @@ def _distributions(page: Page, report: Mapping[str, Any], names: tuple[str, str]
 
 def _curves(page: Page, report: Mapping[str, Any], names: tuple[str, str]) -> None:
     curves = mapping(report.get("curves"))
-    why = absent(report.get("curves"))
-    if why:
-        page.missing("Error trade-off (DET).", why)
+    if left_out(page, report.get("curves"), "Error trade-off (DET)."):
         return
     lines = [Line.of(name, mapping(curves.get(of))) for name, of in zip(names, ("source", "model"), strict=True)]
     points = rows(mapping(report.get("operating_points")).get("model"))
@@ -138,9 +135,7 @@ def _curves(page: Page, report: Mapping[str, Any], names: tuple[str, str]) -> No
 
 def _points(page: Page, report: Mapping[str, Any], names: tuple[str, str]) -> None:
     points = mapping(report.get("operating_points"))
-    why = absent(report.get("operating_points"))
-    if why:
-        page.missing("Operating points.", why)
+    if left_out(page, report.get("operating_points"), "Operating points."):
         return
     source = {number(p.get("fmr")): p for p in rows(points.get("source"))}
     made = []
@@ -162,9 +157,7 @@ def _points(page: Page, report: Mapping[str, Any], names: tuple[str, str]) -> No
 
 
 def _samples(page: Page, report: Mapping[str, Any], names: tuple[str, str]) -> None:
-    why = absent(report.get("pairs"))
-    if why:
-        page.missing("Sample by sample.", why)
+    if left_out(page, report.get("pairs"), "Sample by sample."):
         return
     three = 3  # two scores, and the kind
     given = report["pairs"] if isinstance(report["pairs"], list | tuple) else ()

@@ -15,6 +15,7 @@ from facegate_convert._pages._parts import (
     add_warnings,
     bins_table,
     curve_table,
+    left_out,
     lines_at,
     measured,
     points_table,
@@ -156,9 +157,7 @@ def _scores(page: Page, result: Mapping[str, Any]) -> None:
     page.section("Similarities", "Comparisons of the same person (genuine) and of two people (impostor).")
     scores = mapping(result.get("scores"))
     points = result.get("operating_points")
-    why = absent(result.get("scores"))
-    if why:
-        page.missing("Distributions.", why)
+    if left_out(page, result.get("scores"), "Distributions."):
         return
     edges = numbers(scores.get("edges"))
     series = [Series(name, edges, numbers(scores.get(name))) for name in ("genuine", "impostor")]
@@ -208,9 +207,7 @@ def _points(page: Page, result: Mapping[str, Any]) -> None:
             page.missing(
                 "Error trade-off (DET).", "The data carries no curve: at every threshold one of the two rates is zero."
             )
-    why = absent(points)
-    if why:
-        page.missing("Operating points.", why)
+    if left_out(page, points, "Operating points."):
         return
     with_failures = any(p.get("fnmr_with_failures") for p in rows(points))
     page.table(points_table(points, with_failures))

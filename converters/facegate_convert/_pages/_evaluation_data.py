@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from facegate_convert._pages._page import Cell, Mark, Table
-from facegate_convert._pages._parts import absent, short
+from facegate_convert._pages._parts import absent, left_out, short
 from facegate_convert._pages._text import (
     UNKNOWN,
     clean,
@@ -85,9 +85,7 @@ def add_worst(page: Page, result: Mapping[str, Any]) -> None:
         " own disk.",
     )
     worst = mapping(result.get("worst"))
-    why = absent(result.get("worst"))
-    if why:
-        page.missing("Worst pairs.", why)
+    if left_out(page, result.get("worst"), "Worst pairs."):
         return
     for key, caption in (("genuine", "Least similar of the same person"), ("impostor", "Most similar of two people")):
         found = rows(worst.get(key))

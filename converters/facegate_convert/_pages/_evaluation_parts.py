@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from facegate_convert._pages._curves import Line, trade_off, visible
 from facegate_convert._pages._groups import MOST_CELLS, MOST_GROUPS, marks_by_threshold, matrix, rates_by_group
 from facegate_convert._pages._page import Cell, Mark, Status, Table
-from facegate_convert._pages._parts import absent, carried, curve_table, measured, sentence
+from facegate_convert._pages._parts import absent, carried, curve_table, left_out, measured, sentence
 from facegate_convert._pages._text import (
     UNKNOWN,
     asked,
@@ -210,9 +210,7 @@ def add_open_set(page: Page, result: Mapping[str, Any]) -> None:
     """Searches for people who may not be in the gallery."""
     found = mapping(result.get("open_set"))
     page.section("Identification (1:N, open set)")
-    why = absent(result.get("open_set"))
-    if why:
-        page.missing("Searches.", why)
+    if left_out(page, result.get("open_set"), "Searches."):
         return
     first = mapping(found.get("rank1"))
     page.facts(
@@ -278,9 +276,7 @@ def add_liveness(page: Page, result: Mapping[str, Any]) -> None:
     page.section(
         "Presentation attacks", "Errors of the liveness check (ISO/IEC 30107-3), for each species of attack by itself."
     )
-    why = absent(result.get("liveness"))
-    if why:
-        page.missing("Liveness.", why)
+    if left_out(page, result.get("liveness"), "Liveness."):
         return
     species = rows(found.get("species"))
     worst = clean(found.get("worst") or "")

@@ -45,6 +45,14 @@ def absent(value: Any) -> str | None:
     return NOT_MEASURED if value is None or value in ({}, [], ()) else None
 
 
+def left_out(page: Page, value: Any, name: str) -> bool:
+    """Say under its name why a part of a result is not shown, if it has nothing to show; whether that is so."""
+    why = absent(value)
+    if why:
+        page.missing(name, why)
+    return bool(why)
+
+
 def sentence(text: object) -> str:
     """The text with a capital at its beginning and a stop at its end."""
     said = clean(text).strip()
