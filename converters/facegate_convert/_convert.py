@@ -160,6 +160,8 @@ class _Made:
         speed, latency = self._speed(model, precision)
         if precision != "float32":
             gates += [_gates.partition_gate(self.anatomy, anatomy), *speed]
+        if options.size_budget is not None:
+            gates.append(_gates.size_gate(len(model), options.size_budget))
         settled = _gates.settle(gates, options.allowed, strict=options.strict)
         parity = parity_float if precision == "float32" else _parity(exact, model, inputs)
         calibrated = self.crops is not None and chosen.chosen.recipe.calibrated

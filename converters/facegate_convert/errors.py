@@ -44,6 +44,7 @@ __all__ = [
     "QuantizationError",
     "ResultError",
     "ServeError",
+    "SizeError",
     "SpeedError",
     "TruncatedModelError",
     "UnknownFamilyError",
@@ -162,6 +163,10 @@ class ParityError(GateError, ArithmeticError):
 
 class DriftError(GateError):
     """The converted model decides otherwise than its source."""
+
+
+class SizeError(GateError):
+    """The model has more bytes than it was allowed."""
 
 
 class SpeedError(GateError):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from facegate_convert._convert import Options, convert
+from facegate_convert.errors import SizeError
 
 from . import tiny_onnx
 
@@ -55,3 +58,16 @@ def test_labelled_photographs_that_were_calibrated_on_are_told(tmp_path, photogr
     assert told[0].startswith("30 of the 40 labelled photographs were calibrated on, too")  # ten were held back
     apart = Options(images=tmp_path / "people", measure_latency=False)
     assert not any("labelled" in w for w in convert(source, apart).report.warnings)
+
+
+@pytest.mark.parametrize("precision", ["mixed", "auto"])
+def test_a_budget_that_nothing_fits_refuses(tmp_path, photographs, precision):
+    """Bytes that a device has no room for are no matter of choosing the best of what there is."""
+    source = tmp_path / "model.onnx"
+    source.write_bytes(tiny_onnx.vector(64))
+    options = Options(precision=precision, calibration=photographs, measure_latency=False, allow_drift=True)
+    with pytest.raises(SizeError, match="at most 100") as caught:
+        convert(source, dataclasses.replace(options, size_budget=100))
+    assert "--allow" not in caught.value.hint
+    roomy = convert(source, dataclasses.replace(options, size_budget=10**8))
+    assert next(g for g in roomy.report.gates if g["name"] == "size")["status"] == "passed"

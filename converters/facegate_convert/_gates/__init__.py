@@ -12,6 +12,7 @@ from facegate_convert._gates._gate import (
     refusal,
     refuse,
     settle,
+    size_gate,
 )
 from facegate_convert._gates._judge import Judge, Labels, while_searching
 from facegate_convert._gates._limits import LIMITS, Limits
@@ -36,6 +37,7 @@ __all__ = [
     "refusal",
     "refuse",
     "settle",
+    "size_gate",
     "speed_gate",
     "while_searching",
 ]

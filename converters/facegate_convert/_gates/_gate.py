@@ -7,7 +7,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from facegate_convert.errors import DriftError, EvidenceError, GateError, ParityError, PartitionError, SpeedError
+from facegate_convert.errors import (
+    DriftError,
+    EvidenceError,
+    GateError,
+    ParityError,
+    PartitionError,
+    SizeError,
+    SpeedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -18,6 +26,8 @@ STATUSES = (PASSED, FAILED, UNSURE, ALLOWED, NOT_RUN)
 DRIFT, SLOWER, PARTITIONS = "--allow-drift", "--allow-slower", "--allow-partitions"
 
 _ERRORS: dict[str, type[GateError]] = {DRIFT: DriftError, SLOWER: SpeedError, PARTITIONS: PartitionError}
+
+SIZE = "size"
 
 _OF_MACHINES = ("speed", "instructions")  # gates that need no photographs but a clock or an emulator
 
@@ -142,6 +152,21 @@ def level_gate(
     )
 
 
+def size_gate(size: int, budget: int) -> Gate:
+    """Hold a model's size against what it may have: no option but a larger budget accepts more."""
+    return Gate(
+        SIZE,
+        "bytes of the model",
+        PASSED if size <= budget else FAILED,
+        measured=f"{size:,} bytes",
+        limit=f"at most {budget:,}",
+        value=float(size),
+        threshold=float(budget),
+        why="" if size <= budget else "no recipe that was tried is as small and decides as the source does",
+        option="",
+    )
+
+
 def rate_of(errors: int, trials: int) -> dict[str, Any]:
     """An error rate with its exact interval (Clopper and Pearson 1934), as JSON types."""
     from facegate_convert._metrics import rate  # noqa: PLC0415 - numpy
@@ -251,6 +276,8 @@ def refuse(gates: Sequence[Gate], what: str, report: object = None) -> None:
 def _error(failed: Sequence[Gate]) -> type[GateError]:
     if any(gate.name == "parity" for gate in failed):
         return ParityError
+    if all(gate.name == SIZE for gate in failed):
+        return SizeError
     kinds = {gate.option for gate in failed if gate.value is not None}
     return next((error for option, error in _ERRORS.items() if option in kinds), EvidenceError)
 
@@ -258,6 +285,8 @@ def _error(failed: Sequence[Gate]) -> type[GateError]:
 def _advice(failed: Sequence[Gate]) -> str:
     if any(gate.name == "parity" for gate in failed):
         return "this is an error in the converter or a model that amplifies rounding"
+    if all(gate.name == SIZE for gate in failed):
+        return "allow more bytes, or use a precision that is smaller (--precision int8 or dynamic)"
     kinds = {gate.option for gate in failed}
     if DRIFT in kinds:
         return "calibrate on more photographs like the device's, or use a precision that is closer (--precision auto)"
