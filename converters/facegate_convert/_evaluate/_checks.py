@@ -137,8 +137,26 @@ def _accuracy(result: Mapping[str, Any], _at: float | None) -> Found | str:
     section = result["folds"]
     if "mean" not in section:
         return _missing(section)
-    mean, error = float(section["mean"]), 1.96 * float(section["standard_error"])
-    return mean, mean - error, mean + error, ""
+    mean, error = float(section["mean"]), student(len(section["folds"]) - 1) * float(section["standard_error"])
+    return mean, max(mean - error, 0.0), min(mean + error, 1.0), ""
+
+
+def student(freedom: int) -> float:
+    """Student's t for 95 % on both sides: ten folds are few, and 1.96 standard errors would claim too much.
+
+    Within 0.2 % of the exact value from 3 degrees of freedom on (expansion in their inverse, Abramowitz & Stegun
+    26.7.5); 1 and 2 are given.
+    """
+    if freedom < 3:  # noqa: PLR2004 - where the expansion is good enough
+        return {1: 12.7062, 2: 4.3027}.get(freedom, math.inf)
+    z = 1.959964
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
 def _rank1(result: Mapping[str, Any], _at: float | None) -> Found | str:

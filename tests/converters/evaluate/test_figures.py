@@ -11,6 +11,7 @@ import pytest
 
 from facegate_convert import _evaluate as room
 from facegate_convert._evaluate._attributes import read_attributes
+from facegate_convert._evaluate._checks import student
 
 stats = pytest.importorskip("scipy.stats")
 sklearn = pytest.importorskip("sklearn.metrics")
@@ -130,6 +131,13 @@ def test_pairs_with_folds(made, evaluate):
     accuracies = [told["accuracy"] for told in found.folds["folds"]]
     assert found.folds["mean"] == pytest.approx(np.mean(accuracies), **CLOSE)
     assert found.folds["standard_error"] == pytest.approx(stats.sem(accuracies), **CLOSE)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 9, 19, 99, 999])
+def test_the_interval_of_an_accuracy_is_students(freedom):
+    """Ten folds are few: with 1.96 standard errors the interval would be too narrow by an eighth."""
+    assert student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=2e-3)
+    assert student(0) == np.inf
 
 
 def test_failures_are_counted_never_skipped(made, evaluate):
