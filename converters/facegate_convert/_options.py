@@ -156,6 +156,13 @@ def adjust(match: Match, options: Options) -> Match:
         "crop": options.crop_scale,
     }
     assumptions = tuple(a for a in match.assumptions if not any(a.startswith(w) for w, v in given.items() if v))
+    shown = not any(a.startswith("normalisation") for a in match.assumptions)
+    own = (match.preprocessing.mean, match.preprocessing.scale)
+    if shown and (stated.mean, stated.scale) != own:
+        assumptions += (
+            "normalisation as you state it, against the graph, which begins with one of its own and shows "
+            f"{_families.describe(match.preprocessing)}",
+        )
     return dataclasses.replace(match, preprocessing=stated, assumptions=assumptions, liveness=liveness)
 
 

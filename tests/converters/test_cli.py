@@ -456,3 +456,17 @@ def test_options_that_change_nothing_are_told(models):
     output = run(bundle_build, models / "door.fgb", "-o", models / "other.fgb", *build, *asked)
     said = "; ".join(output.data["notes"])
     assert all(name in said for name in ("--precision", "--strict", "--attacks", "--truth"))
+
+
+def test_a_normalization_against_the_graphs_own_is_told(models):
+    """A model that normalises its input itself, and is fed normalised pixels, passes every gate and knows nobody."""
+    own = models / "own.onnx"
+    own.write_bytes(tiny_onnx.vector(64, normalize=(("Sub", 127.5), ("Mul", 1 / 128))))
+
+    def told(source, *options):
+        report = run(convert, source, "--dry-run", "--no-latency", *options).data["report"]
+        return [a for a in report["assumptions"] if "against the graph" in a]
+
+    assert len(told(own, "--preprocess", "arcface")) == 1
+    assert told(own) == told(own, "--preprocess", "raw") == []
+    assert told(models / "recognizer.onnx", "--preprocess", "unit") == []
