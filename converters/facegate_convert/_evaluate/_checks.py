@@ -137,8 +137,14 @@ def _accuracy(result: Mapping[str, Any], _at: float | None) -> Found | str:
     section = result["folds"]
     if "mean" not in section:
         return _missing(section)
+    from facegate_convert._metrics import clopper_pearson  # noqa: PLC0415 - where it is used
+
     mean, error = float(section["mean"]), student(len(section["folds"]) - 1) * float(section["standard_error"])
-    return mean, max(mean - error, 0.0), min(mean + error, 1.0), ""
+    # Folds that are all alike, without an error each, prove no more than their pairs do.
+    pairs = sum(fold["pairs"] for fold in section["folds"])
+    wrong = sum(round((1 - fold["accuracy"]) * fold["pairs"]) for fold in section["folds"])
+    low, high = clopper_pearson(wrong, pairs)
+    return mean, max(min(mean - error, 1 - high), 0.0), min(max(mean + error, 1 - low), 1.0), ""
 
 
 def student(freedom: int) -> float:
@@ -156,7 +162,7 @@ def student(freedom: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
+    return float(z + sum(term / freedom**power for power, term in enumerate(terms, start=1)))
 
 
 def _rank1(result: Mapping[str, Any], _at: float | None) -> Found | str:

@@ -140,6 +140,22 @@ def test_the_interval_of_an_accuracy_is_students(freedom):
     assert student(0) == np.inf
 
 
+def test_perfect_folds_prove_no_more_than_their_pairs(made, evaluate):
+    """Four pairs without an error have a standard error of nothing; strictly, they do not show 90 %."""
+    given = made(people=4, each=2, noise=0.1)
+    rows = [("p00/0", "p00/1", "Yes", 1), ("p00/0", "p01/0", "No", 1), ("p02/0", "p02/1", "Yes", 2)]
+    rows.append(("p02/0", "p03/0", "No", 2))
+    path = given.folder / "pairs.csv"
+    listed = "".join(f"{a}.png,{b}.png,{same},{fold}\n" for a, b, same, fold in rows)
+    path.write_text(f"file_x,file_y,Decision,fold\n{listed}")
+    asked = (room.parse_requirement("accuracy>=0.9"),)
+    (lenient,) = evaluate(path, given.features, requirements=asked).checks
+    (strict,) = evaluate(path, given.features, requirements=asked, strict=True).checks
+    assert (lenient["measured"], lenient["met"]) == (1.0, True)
+    assert (strict["measured"], strict["met"]) == (1.0, False)
+    assert strict["low"] == pytest.approx(1 - interval(0, 4)[1])
+
+
 def test_failures_are_counted_never_skipped(made, evaluate):
     """A photograph without a face makes all its genuine comparisons false non-matches in the rate with failures."""
     given = made(people=8, each=4, noise=1.0)
