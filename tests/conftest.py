@@ -18,6 +18,9 @@ from . import material as materials
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# onnxruntime's wheels report each session to their maker unless told not to, and tests touch no network.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 # The same examples every time: a red run can be repeated, and a green one is not luck.
 settings.register_profile("facegate", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("facegate")

@@ -159,10 +159,9 @@ def adjust(match: Match, options: Options) -> Match:
     shown = not any(a.startswith("normalisation") for a in match.assumptions)
     own = (match.preprocessing.mean, match.preprocessing.scale)
     if shown and (stated.mean, stated.scale) != own:
-        assumptions += (
-            "normalisation as you state it, against the graph, which begins with one of its own and shows "
-            f"{_families.describe(match.preprocessing)}",
-        )
+        expected = _families.describe(match.preprocessing)
+        said = f"normalisation as you state it, against the graph, which begins with its own and expects {expected}"
+        assumptions = (*assumptions, said)
     return dataclasses.replace(match, preprocessing=stated, assumptions=assumptions, liveness=liveness)
 
 
