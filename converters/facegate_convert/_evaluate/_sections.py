@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -108,10 +109,17 @@ def _rates(fmr: Rate, fnmr: Rate, threshold: float, counted: Counted, point: Any
     accepted = metrics.fmr_with_failures(fmr, counted.impostor_failed)
     of_fmr = of_fnmr = "Clopper-Pearson"
     first, second = fmr.to_dict(), fnmr.to_dict()
-    if point is not None and point.fmr_measured is not None and point.fnmr is not None:
+    if point is not None and (point.fmr_measured is None or point.fnmr is None):
+        # So few people that they cannot be drawn anew: least of all are their comparisons independent.
+        with contextlib.suppress(ValueError):  # a threshold beyond what is kept with whose it is
+            whole = metrics.by_group(counted.subjects, ["all"] * counted.subjects.subjects, threshold).groups[0]
+            first, second = whole.fmr.to_dict(), whole.fnmr.to_dict()
+            of_fmr = of_fnmr = "Clopper-Pearson of as many trials as the people behind them are worth"
+    elif point is not None:
         of_fmr, of_fnmr = point.fmr_measured.method, point.fnmr.method
         _replace(first, point.fmr_measured)
         _replace(second, point.fnmr)
+    if point is not None:
         missed = _missed_by_person(missed, threshold, counted)
         # A comparison that cannot be made accepts nobody: the interval shrinks as the rate does.
         share = fmr.trials / accepted.trials

@@ -177,6 +177,18 @@ def test_failures_are_counted_never_skipped(made, evaluate):
         )
 
 
+def test_so_few_people_that_nobody_can_be_drawn_anew_have_the_widest_interval(made, evaluate):
+    """Three people with eight photographs each: three trials and three pairs, not 84 and 192 comparisons."""
+    given = made(people=3, each=8, noise=0.3)
+    found = evaluate(given.folder, given.features, replicates=50)
+    for point in found.operating_points:
+        assert (point["fnmr"]["errors"], point["fnmr"]["trials"]) == (0, 84)
+        assert point["fnmr"]["high"] == pytest.approx(interval(0, 3)[1])
+        if not point["fmr_measured"]["errors"]:
+            assert point["fmr_measured"]["high"] == pytest.approx(interval(0, 3)[1])
+        assert "as the people behind them are worth" in point["interval"]
+
+
 def test_failures_of_one_person_are_no_independent_trials(made, evaluate):
     """Two of twelve people fail altogether: the interval of FNMR with failures is that of people."""
     given = made(people=12, each=4, noise=0.9)
