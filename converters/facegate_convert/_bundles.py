@@ -81,7 +81,8 @@ def load_models(path: Path, options: Options | None = None, *, progress: Progres
 
 def _is_bundle(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        # Without waiting for somebody to write to a pipe: what is no regular file is refused where it is read.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             return file.read(2) == _ZIP_MAGIC
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}", hint="check the path") from error

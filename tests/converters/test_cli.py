@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -470,3 +471,13 @@ def test_a_normalization_against_the_graphs_own_is_told(models):
     assert len(told(own, "--preprocess", "arcface")) == 1
     assert told(own) == told(own, "--preprocess", "raw") == []
     assert told(models / "recognizer.onnx", "--preprocess", "unit") == []
+
+
+def test_a_pipe_is_no_model(models):
+    """A name that nobody ever writes to does not keep a build waiting."""
+    os.mkfifo(models / "pipe.onnx")
+    with pytest.raises(ModelFileError):
+        run(convert, models / "recognizer.onnx", "--detector", models / "pipe.onnx", "--calibration", models)
+    build = ("--name", "door", "--version", "1.0.0", "--intended-use", "tests", "-o", models / "door.fgb")
+    with pytest.raises(ModelFileError):
+        run(bundle_build, models / "detector.onnx", models / "pipe.onnx", *build)

@@ -115,7 +115,9 @@ def conversion_options(command: Command) -> Command:
             click.option(
                 "--float16-arithmetic", is_flag=True, help="Calculate float16 models in float16 on the target."
             ),
-            click.option("--size-budget", type=click.IntRange(1), metavar="BYTES", help="For mixed and auto: bytes, at most."),
+            click.option(
+                "--size-budget", type=click.IntRange(1), metavar="BYTES", help="For mixed and auto: bytes, at most."
+            ),
             click.option("--licence", default="unknown", show_default=True, help="SPDX expression, of the weights."),
             click.option(
                 "--commercial-use", type=click.Choice(tuple(COMMERCIAL)), default="unknown", show_default=True
