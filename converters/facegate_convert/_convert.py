@@ -38,6 +38,7 @@ __all__ = ["MAX_DRIFT", "PRESETS", "Conversion", "Options", "convert", "load_det
 
 MAX_DRIFT = _gates.LIMITS.parity
 _SEARCHED = ("mixed", "auto")  # precisions for which the search chooses by decisions, not by drift alone
+_TIMED = 0.4  # seconds for each number of threads: hundreds of rounds of the small models, ten of any
 _THREADS = (1, 2)  # that models are timed with
 
 
@@ -271,7 +272,7 @@ class _Made:
             ], {}
         self.watch.step("measuring latency")
         models = {"float32": self.float32} | ({precision: model} if precision != "float32" else {})
-        found = {threads: _measure.times(models, threads=threads, seconds=1.0) for threads in _THREADS}
+        found = {threads: _measure.times(models, threads=threads, seconds=_TIMED) for threads in _THREADS}
         latency = {str(threads): _measure.medians(times) for threads, times in found.items()}
         if precision == "float32":
             return [], latency

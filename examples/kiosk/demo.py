@@ -41,7 +41,7 @@ PEOPLE = {3_000_013: "visitor-1", 3_000_008: "visitor-2", 3_000_026: "visitor-3"
 STRANGER = 3_000_910
 # Other people than those of the scene, and none that a model was trained on: what the bundle is calibrated and
 # measured with.
-CALIBRATION, PAIRS = range(1_100_000, 1_100_040), range(1_110_000, 1_110_030)
+CALIBRATION, PAIRS = range(1_100_000, 1_100_032), range(1_110_000, 1_110_030)
 TRIES = 3  # pictures that the terminal takes of a visit, as long as none can be used
 REFUSED = {"no_match", "review", "low_quality", "no_face", "liveness_spoof"}
 INSISTS, LOCKED = "an unknown person, again and again", "an enrolled person, while the terminal is locked"

@@ -685,3 +685,13 @@ def test_errors_reach_the_caller_with_their_own_code(run, monkeypatch):
 def test_the_exit_codes_are_the_documented_ones():
     """The constants are the codes of the help's epilog."""
     assert (cli.USAGE, cli.ENVIRONMENT, cli.BUG, cli.INTERRUPTED, cli.BROKEN_PIPE) == (2, 5, 70, 130, 141)
+
+
+def test_names_do_nothing_to_a_terminal(capsys, tmp_path):
+    """Escape sequences, titles and turned text in a file's name are shown as what they are."""
+    name = "a\x1b]0;title\x07\x1b[31mred\u202etxt.fgb"
+    assert main(["bundle", "verify", str(tmp_path / name), "--development"]) != 0
+    shown = capsys.readouterr().err
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "\\x1b]0;title\\x07\\x1b[31mred\\u202etxt.fgb" in shown

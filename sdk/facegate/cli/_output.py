@@ -12,6 +12,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Output"]
 
+# Names of files, people's columns and servers' answers are shown: what would move the cursor, set a title or turn the
+# direction of text is shown as what it is. JSON escapes it anyway.
+_CONTROLS = {
+    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 - what two digits can say
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    if chr(code) not in "\n\t"
+}
+
 
 class Output:
     """Results on stdout, progress and errors on stderr; with `json`, one JSON object on stdout and nothing else."""
@@ -53,6 +61,7 @@ def _write(stream: TextIO | None, text: str) -> None:
     """Write text that may hold names of files which the stream's encoding cannot say; nowhere if it was closed."""
     if stream is None:
         return
+    text = text.translate(_CONTROLS)
     try:
         stream.write(text)
     except UnicodeEncodeError as error:
