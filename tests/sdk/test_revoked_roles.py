@@ -88,6 +88,7 @@ REVOKED = {
         "close_request": ("R-1", "done"),
         "extend_request": ("R-1", 3),
         "purge_audit": (datetime(2020, 1, 1, tzinfo=timezone.utc),),
+        "review_pack": ("never.zip",),
     },
     "administrator": {
         "credentials": (),
