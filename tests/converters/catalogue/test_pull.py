@@ -10,10 +10,13 @@ import os
 import re
 import stat
 import threading
+from importlib import resources
 
 import pytest
 
 from facegate_convert._catalogue import _https, _pull, catalogue, pull
+from facegate_convert._families import recognize
+from facegate_convert._graph import load_graph
 from facegate_convert.errors import (
     LicenceError,
     ModelHashError,
@@ -469,3 +472,30 @@ def test_an_authority_that_is_no_certificate(tmp_path):
             wrong.write_text(text)
         with pytest.raises(PullTrustError):
             pull(entry, tmp_path, accepted={entry.licence.id}, ca=wrong)
+
+
+@pytest.mark.parametrize("role", ["detector", "recognizer", "liveness"])
+def test_a_real_model_arrives_and_is_one(tmp_path, authority, role):
+    """A reference model's file over TLS, broken off on the way: what arrives is read and recognized."""
+    data = resources.files("facegate_convert").joinpath("reference", f"{role}.onnx").read_bytes()
+    with Server(serving(data, breaks=(100_000,)), authority.server_context()) as server:
+        got = get(entry_at(server.url, data, f"{role}.onnx"), tmp_path, authority)
+    assert recognize(load_graph(got.path)).role == role
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("scrfd-500m", "scrfd-500m/det_500m.onnx"),
+        ("scrfd-2.5g-320", "scrfd-2.5g/scrfd_2.5g_bnkps_shape320x320.onnx"),
+        ("yunet-n-320", "yunet/yunet_n_320_320.onnx"),
+    ],
+)
+def test_entries_of_the_catalogue_arrive_as_they_are_described(tmp_path, authority, shared, name, file):
+    """The catalogue's own entries, served by a mirror: their hash, size, role and family are those of the file."""
+    data = (shared / "models" / file).read_bytes()
+    entry = catalogue()[name]
+    with Server(serving(data, breaks=(200_000,)), authority.server_context()) as server:
+        got = get(entry, tmp_path, authority, source=server.url)
+    match = recognize(load_graph(got.path, input_size=(320, 320) if entry.input == "open" else None))
+    assert (match.role, match.family) == (entry.role, entry.family)
