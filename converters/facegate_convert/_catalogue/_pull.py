@@ -236,29 +236,36 @@ def _check(entry: Entry, found: str, file: IO[bytes], where: str) -> None:
 
 def _fetch(entry: Entry, address: str, file: IO[bytes], ca: Path | None, tell: Progress) -> int:
     """Fetch what is missing, trying again where it broke off; the bytes that were there before."""
+    resumed = _complete(entry, address, file, ca, tell)
+    digest = _digest(file)
+    if resumed and digest != entry.sha256:  # what an earlier run left may have been of another file: once more, whole
+        _empty(file)
+        resumed = _complete(entry, address, file, ca, tell)
+        digest = _digest(file)
+    _check(entry, digest, file, urlsplit(address).hostname or "the server")
+    return resumed
+
+
+def _complete(entry: Entry, address: str, file: IO[bytes], ca: Path | None, tell: Progress) -> int:
+    """Bring the file to its size, in several attempts if need be; how many bytes of an earlier run were of use."""
     resumed = file.seek(0, os.SEEK_END)
-    # One chance to take up what an earlier run left: if the whole turns out wrong, that may have been the wrong part.
-    for stale in (resumed > 0, False):
-        for attempt in range(_ATTEMPTS):
-            try:
-                resumed = min(resumed, _transfer(entry, address, file, ca, tell))
-                break
-            except (PullRefusedError, PullTrustError, ModelHashError):
-                raise
-            except PullError:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-                time.sleep(0.25 * 2**attempt)
-        file.seek(0)
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-        if stale and digest.hexdigest() != entry.sha256:
-            resumed = _empty(file)
-            continue
-        _check(entry, digest.hexdigest(), file, urlsplit(address).hostname or "the server")
-        return resumed
-    raise AssertionError  # pragma: no cover - the second round returns or raises
+    for attempt in range(_ATTEMPTS - 1):
+        try:
+            return min(resumed, _transfer(entry, address, file, ca, tell))
+        except (PullRefusedError, PullTrustError):  # noqa: PERF203 - an attempt is a connection: what a try costs is nothing
+            raise
+        except PullError:
+            resumed = min(resumed, file.seek(0, os.SEEK_END))
+            time.sleep(0.25 * 2**attempt)
+    return min(resumed, _transfer(entry, address, file, ca, tell))
+
+
+def _digest(file: IO[bytes]) -> str:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def _transfer(entry: Entry, address: str, file: IO[bytes], ca: Path | None, tell: Progress) -> int:

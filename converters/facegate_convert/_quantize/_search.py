@@ -277,7 +277,7 @@ class _Searcher:
             chosen = self._judged(self._finished(candidate))
             if chosen.accepted or asked == _JUDGED_MIXES:
                 break
-        if chosen is None:  # pragma: no cover - the last count is always judged
+        if chosen is None:  # there was no section to choose
             raise QuantizationError("the model has no operators")
         return chosen
 
