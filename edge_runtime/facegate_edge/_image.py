@@ -26,6 +26,7 @@ MAX_SIDE = 16384
 _ORIENTATION = 0x0112
 # EXIF orientation to degrees clockwise, for those that only turn.
 _ROTATIONS = {1: 0, 3: 180, 6: 90, 8: 270}
+_WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 # What Pillow raises on damaged files, besides its own subclass of OSError.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
 
@@ -111,6 +112,16 @@ def _mirrored_back(image: Image, orientation: int) -> Image:
     return image.transpose(undo[orientation]) if orientation in undo else image
 
 
+def _may_be_transparent(image: Image) -> bool:
+    """Whether the image has an alpha channel, a transparent color or a palette with one.
+
+    What Pillow says itself as `has_transparency_data` from 10.1 on; the Pillow of Debian 12 is older.
+    """
+    if image.mode in _WITH_ALPHA or "transparency" in image.info:
+        return True
+    return image.mode == "P" and image.palette is not None and image.palette.mode.endswith("A")
+
+
 def _pixels(image: Image, name: str) -> tuple[Any, PixelFormat]:
     """The pixels as RGB or GRAY, uint8."""
     mode = image.mode
@@ -124,7 +135,7 @@ def _pixels(image: Image, name: str) -> tuple[Any, PixelFormat]:
         return (levels >> 8).astype(np.uint8), PixelFormat.GRAY
     if mode == "F":
         raise FrameError(f"{name} has floating-point pixels of unknown range", hint="save it with 8 bits a channel")
-    if image.has_transparency_data:
+    if _may_be_transparent(image):
         from PIL import Image as image_module  # noqa: N813, PLC0415 - frames of a camera need no Pillow
 
         rgba = image.convert("RGBA")
