@@ -6,6 +6,7 @@ from facegate_edge import errors as edge_errors
 from facegate_edge.errors import FacegateError
 
 __all__ = [
+    "AppError",
     "AttributesError",
     "BuildError",
     "CacheError",
@@ -25,6 +26,7 @@ __all__ = [
     "EvidenceError",
     "ExternalDataError",
     "FeatureError",
+    "FetchError",
     "GateError",
     "InputSizeError",
     "InvalidGraphError",
@@ -34,8 +36,13 @@ __all__ = [
     "ModelHashError",
     "NotOnnxError",
     "OutputFileError",
+    "PackageBundleError",
+    "PackageError",
+    "PackageTargetError",
     "ParityError",
     "PartitionError",
+    "PinError",
+    "PinHashError",
     "ProhibitedModelError",
     "PullBusyError",
     "PullError",
@@ -43,6 +50,7 @@ __all__ = [
     "PullTrustError",
     "QuantizationError",
     "ResultError",
+    "SecretFileError",
     "ServeError",
     "SizeError",
     "SpeedError",
@@ -54,6 +62,8 @@ __all__ = [
     "UnsupportedOpsetError",
     "ViaError",
     "ViaMissingError",
+    "WheelError",
+    "WheelhouseError",
     "WorkerError",
 ]
 
@@ -303,5 +313,49 @@ class ViaError(ConvertError, RuntimeError):
 
 class ViaMissingError(ConvertError, ImportError):
     """Another converter, asked for with --via, is not installed where it is looked for."""
+
+    exit_code = 5
+
+
+class PackageError(ConvertError, ValueError):
+    """A device package cannot be made."""
+
+
+class PackageTargetError(PackageError):
+    """No package can be made for this target or Python, or its devices refuse the bundle."""
+
+
+class PackageBundleError(PackageError):
+    """The bundle is not one that a device can decide with."""
+
+
+class AppError(PackageError):
+    """The folder of a program that is to go into a package cannot be taken as it is."""
+
+
+class SecretFileError(AppError):
+    """A key, a credential or a gate's data is among the files of a program that is to go into a package."""
+
+
+class PinError(PackageError):
+    """The pinned files of a package cannot be read, or are not to be had any more."""
+
+
+class PinHashError(PackageError):
+    """A file is not the pinned one: its hash is another."""
+
+    exit_code = 4
+
+
+class WheelError(PackageError):
+    """A wheel is damaged, was changed, or is not what its name says."""
+
+
+class WheelhouseError(PackageError):
+    """Facegate's own wheel for a device is not there."""
+
+
+class FetchError(ConvertError, ConnectionError):
+    """A file cannot be fetched just now."""
 
     exit_code = 5
