@@ -1,8 +1,8 @@
 """What is kept about a face is sealed with the person's own key, and that key with the device's secret.
 
-AES-256-GCM of pyca/cryptography. The device's secret itself encrypts nothing: HKDF-SHA256 (RFC 5869) makes a key for
-each use of it. The associated data names the gate, the owner, the row and the template space, so that a sealed value
-opens in its own place only.
+AES-256-GCM of pyca/cryptography (`_gcm` says what an old one needs). The device's secret itself encrypts nothing:
+HKDF-SHA256 (RFC 5869) makes a key for each use of it. The associated data names the gate, the owner, the row and the
+template space, so that a sealed value opens in its own place only.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from facegate._store._gcm import BufferGCM
 from facegate._store._tally import Tally, encode
 from facegate.errors import SealError, SealKeyError
 
@@ -25,7 +26,7 @@ SECRET_LENGTH = 32
 _NONCE = 12
 _TAG = 16
 _KEY = 32
-_INTO = hasattr(AESGCM, "decrypt_into")  # cryptography 47
+_Aead: type[AESGCM | BufferGCM] = AESGCM if hasattr(AESGCM, "decrypt_into") else BufferGCM  # cryptography 47
 _CHECK = b"facegate sealing key 1"
 
 
@@ -44,7 +45,7 @@ class OwnerKey:
     def __init__(self, key: bytes | bytearray, gate: str, kind: Owner, owner: int) -> None:
         # A copy that nobody can change: some builds of the library keep what they are given, and would go on with zeros
         # once the caller has wiped it.
-        self._aead = AESGCM(bytes(key))
+        self._aead = _Aead(bytes(key))
         self._place = encode("face", gate, kind, owner)
 
     def seal(self, data: bytes | bytearray | memoryview, face: int, space: str) -> bytes:
@@ -87,8 +88,8 @@ class Sealer:
             )
         self.gate = gate
         self.key_id: str = _derived(secret, "key id", "", 8).hex()
-        self._kek = AESGCM(_derived(secret, "key of keys", gate, 32))
-        self._other = AESGCM(_derived(secret, "other secrets", gate, 32))
+        self._kek = _Aead(_derived(secret, "key of keys", gate, 32))
+        self._other = _Aead(_derived(secret, "other secrets", gate, 32))
         self.tally: Tally = Tally(_derived(secret, "tally", gate, 32))
 
     def wrap(self, key: bytes | bytearray, kind: Owner, owner: int) -> bytes:
@@ -151,7 +152,7 @@ def _derived(secret: bytes | bytearray, use: str, gate: str, length: int) -> byt
     return HKDF(SHA256(), length, salt=None, info=info).derive(secret)
 
 
-def _open(aead: AESGCM, sealed: bytes, place: bytes) -> bytes:
+def _open(aead: AESGCM | BufferGCM, sealed: bytes, place: bytes) -> bytes:
     if len(sealed) < _NONCE + _TAG:
         raise _does_not_open()
     try:
@@ -160,13 +161,10 @@ def _open(aead: AESGCM, sealed: bytes, place: bytes) -> bytes:
         raise _does_not_open() from None
 
 
-def _open_into(aead: AESGCM, sealed: bytes, place: bytes, out: memoryview) -> None:
-    """Open what was sealed without a copy in memory that nobody can wipe, if the library is new enough for that."""
+def _open_into(aead: AESGCM | BufferGCM, sealed: bytes, place: bytes, out: memoryview) -> None:
+    """Open what was sealed without a copy in memory that nobody can wipe."""
     if len(sealed) != _NONCE + len(out) + _TAG:
         raise _does_not_open()
-    if not _INTO:
-        out[:] = _open(aead, sealed, place)
-        return
     try:
         aead.decrypt_into(sealed[:_NONCE], sealed[_NONCE:], place, out)
     except InvalidTag:

@@ -6,8 +6,11 @@ import os
 import pickle
 
 import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from facegate._store import _sealing
+from facegate._store._gcm import BufferGCM
 from facegate._store._sealing import OwnerKey, Sealer, new_owner_key
 from facegate.errors import SealError, SealKeyError
 
@@ -39,9 +42,9 @@ def test_what_is_sealed_opens_again(sealer):
 
 def test_a_key_that_its_owner_wipes_is_still_the_key(sealer, monkeypatch):
     """Some builds of the library keep a reference to the key instead of a copy: theirs must not be the one wiped."""
-    given, made = [], _sealing.AESGCM
+    given, made = [], _sealing._Aead
     wrapped = sealer.wrap(b"k" * 32, "person", 7)
-    monkeypatch.setattr(_sealing, "AESGCM", lambda key: given.append(key) or made(key))
+    monkeypatch.setattr(_sealing, "_Aead", lambda key: given.append(key) or made(key))
     key = bytearray(b"k" * 32)
     OwnerKey(key, GATE, "person", 7)
     sealer.owner_key(wrapped, "person", 7)
@@ -94,10 +97,17 @@ def test_a_wrapped_key_opens_in_its_own_place_only(sealer, secret, gate, kind, n
         Sealer(secret, gate).owner_key(wrapped, kind, number)
 
 
-@pytest.mark.parametrize("into", [True, False])
-def test_every_flipped_byte_is_noticed(sealer, monkeypatch, into):
+@pytest.fixture(params=["the library's own", "for an old library"])
+def _aead(request, monkeypatch):
+    """Both ways to AES-256-GCM; the first is what this library calls for."""
+    if request.param == "for an old library":
+        monkeypatch.setattr(_sealing, "_Aead", BufferGCM)
+
+
+@pytest.mark.usefixtures("_aead")
+def test_every_flipped_byte_is_noticed():
     """Of the nonce, the ciphertext and the tag; and a value that was cut short or made longer."""
-    monkeypatch.setattr(_sealing, "_INTO", into and _sealing._INTO)
+    sealer = Sealer(SECRET, GATE)
     sealed = owner().seal(FACE, 3, "space")
     wrapped = sealer.wrap(new_owner_key(), "person", 7)
     out = memoryview(bytearray(len(FACE)))
@@ -117,15 +127,38 @@ def test_every_flipped_byte_is_noticed(sealer, monkeypatch, into):
             owner().unseal_into(broken, 3, "space", out)
 
 
-@pytest.mark.parametrize("into", [True, False])
-def test_a_face_can_be_opened_into_memory_that_is_wiped(monkeypatch, into):
+@pytest.mark.usefixtures("_aead")
+def test_a_face_can_be_opened_into_memory_that_is_wiped():
     """With a library that can do that, and with one that cannot."""
-    monkeypatch.setattr(_sealing, "_INTO", into and _sealing._INTO)
     memory = bytearray(len(FACE))
     owner().unseal_into(owner().seal(FACE, 3, "space"), 3, "space", memoryview(memory))
     assert memory == FACE
     with pytest.raises(SealError):  # never into memory of another size
         owner().unseal_into(owner().seal(FACE, 3, "space"), 3, "space", memoryview(bytearray(len(FACE) + 1)))
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 32, 512, 513])
+def test_an_old_library_seals_the_same_bytes(size):
+    """What one version sealed another opens: same nonce, data and place, same bytes, from any buffer."""
+    key, nonce, place = bytes(range(32)), bytes(range(12)), b"place"
+    data = bytes(i % 251 for i in range(size))
+    sealed = AESGCM(key).encrypt(nonce, data, place)
+    old = BufferGCM(key)
+    assert {old.encrypt(nonce, kind(data), place) for kind in (bytes, bytearray, memoryview)} == {sealed}
+    assert old.decrypt(nonce, sealed, place) == data
+    out = bytearray(size)
+    assert old.decrypt_into(nonce, sealed, place, memoryview(out)) == size
+    assert out == data
+
+
+def test_what_was_changed_never_reaches_the_caller_s_memory():
+    """An old library gives bytes before it has checked them all: they are not passed on."""
+    sealed = bytearray(BufferGCM(bytes(32)).encrypt(bytes(12), FACE, b"place"))
+    sealed[-1] ^= 1
+    out = bytearray(len(FACE))
+    with pytest.raises(InvalidTag):
+        BufferGCM(bytes(32)).decrypt_into(bytes(12), bytes(sealed), b"place", memoryview(out))
+    assert out == bytes(len(FACE))
 
 
 def test_a_wrong_secret_is_known_before_anything_is_opened(sealer):
