@@ -15,6 +15,8 @@ ROOMS = {
     "facegate": {"facegate", "facegate_edge"},
     "facegate_edge": {"facegate_edge"},
     "facegate_convert": {"facegate_convert", "facegate_edge"},
+    # The access terminal of the examples, which device packages install.
+    "facegate_terminal": {"facegate_terminal", "facegate", "facegate_edge"},
     # Of the SDK only the renderer: see below.
     "facegate_train": {"facegate_train", "facegate_convert", "facegate", "facegate_edge"},
 }
@@ -146,6 +148,8 @@ COMMAND = "import sys; from facegate.cli import main; assert main({!r}) == 0"
         (COMMAND.format(["keys", "--help"]), HEAVY | {"facegate_convert"}),
         (COMMAND.format(["completion", "fish"]), HEAVY | {"facegate_convert"}),
         ("import facegate_train.cli", HEAVY | {"facegate", "facegate_convert"}),
+        ("import facegate_terminal._cli", HEAVY | {"click", "facegate_convert", "gpiod", "picamera2", "videodev2"}),
+        ("import facegate_terminal._terminal", HEAVY | {"click"}),
         ("import facegate._reference", HEAVY | {"click"}),
         ("from facegate import Decision, verify_decision", HEAVY | {"click"}),
         ("from facegate import open_bundle, TrustStore", HEAVY | {"click"}),

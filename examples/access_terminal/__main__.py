@@ -1,0 +1,7 @@
+"""`python -m facegate_terminal`."""
+
+import sys
+
+from facegate_terminal._cli import main
+
+sys.exit(main())

@@ -1,0 +1,237 @@
+"""The loop: a frame, somebody in it, a decision, and perhaps an open door."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from facegate.errors import StoreError, StoreFullError, StoreWriteError
+from facegate_terminal._errors import CameraOverError, LineError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from facegate import Gate, GateStatus, Recognizer, SignedDecision
+    from facegate_edge import Face
+    from facegate_terminal._camera import ReopenedCamera
+    from facegate_terminal._clock import Clock
+    from facegate_terminal._config import Config
+    from facegate_terminal._door import Door
+    from facegate_terminal._eyes import Eyes
+    from facegate_terminal._judge import Judge, Verdict
+    from facegate_terminal._light import Light
+    from facegate_terminal._status import StatusFile
+    from facegate_terminal._watchdog import HardwareWatchdog, ServiceManager
+
+__all__ = ["Parts", "Terminal"]
+
+_log = logging.getLogger("facegate_terminal")
+_READ = 0.5  # seconds that a camera is waited for at once: so often a stop is looked at
+_REFUSED = 1.5  # seconds that the light shows a refusal
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Parts:
+    """What a terminal is made of. All of it is the caller's to close.
+
+    Attributes:
+        on_decision: told of each decision, and whether the door was opened for it. Demonstrations print it; a service
+            does not, because a decision names a person.
+    """
+
+    gate: Gate
+    recognizer: Recognizer
+    eyes: Eyes
+    judge: Judge
+    camera: ReopenedCamera
+    door: Door
+    light: Light
+    service: ServiceManager
+    board: HardwareWatchdog
+    status: StatusFile
+    clock: Clock
+    on_decision: Callable[[SignedDecision, Verdict, bool], object] | None = None
+
+
+class Terminal:
+    """Looks, asks, opens. One thread; `stop` ends it within half a second.
+
+    Args:
+        config: the rules of [visit] and [status].
+        parts: what it is made of.
+        stop: to end it.
+    """
+
+    def __init__(self, config: Config, parts: Parts, stop: threading.Event) -> None:
+        from facegate_terminal._visit import Visit  # noqa: PLC0415 - beside its only use
+
+        self._config, self._parts, self._stop = config, parts, stop
+        self._visit = Visit(config.visit)
+        self._due = self._next_status = parts.clock.monotonic()
+        self._refused_until = 0.0
+        self._store_trouble = ""
+        self._gate_status: GateStatus | None = None
+        self._said: tuple[str, tuple[str, ...]] = ("", ())
+
+    def run(self) -> None:
+        """Until `stop` is set, or the camera has nothing more to show.
+
+        Raises:
+            LineError: the door's line cannot be released. The process has to end: the kernel takes the line back.
+            FacegateError: the gate cannot be used any more.
+        """
+        parts = self._parts
+        self._look_at_gate()
+        parts.service.ready()
+        _log.info("ready")
+        try:
+            while not self._stop.is_set():
+                self.step()
+        except CameraOverError:
+            _log.info("the camera has nothing more to show")
+        finally:
+            parts.service.stopping()
+            parts.status.remove()
+
+    def step(self) -> None:
+        """One turn: at most one frame, and at most one decision."""
+        parts, clock = self._parts, self._parts.clock
+        wait = self._due - clock.monotonic()
+        if wait > 0:
+            clock.wait(wait, self._stop)
+        if self._stop.is_set():
+            return
+        frame = parts.camera.read(_READ)
+        parts.door.tick()
+        if parts.door.failed:
+            raise LineError("the door's line could not be released", hint="look at the relay's wiring")
+        now = clock.monotonic()
+        if frame is not None:
+            try:
+                faces = parts.eyes.look(frame)
+                if self._visit.saw(now, _nearest(faces)):
+                    self._ask(frame, now)
+            finally:
+                parts.eyes.forget()
+            # Only here: there was a frame, it was looked at, and what had to be decided and opened was. A camera that
+            # is stuck, a gate that hangs, a loop that is lost end in no ping, and with that in a restart.
+            parts.service.alive()
+            parts.board.alive()
+        self._due = now if frame is None else now + self._visit.interval
+        if now >= self._next_status:
+            self._look_at_gate()
+        self._tell(now)
+
+    def _ask(self, frame: Any, now: float) -> None:
+        """One trial. What cannot be recorded is not decided, and opens nothing."""
+        parts = self._parts
+        try:
+            signed = parts.recognizer.identify(frame)
+        except (StoreFullError, StoreWriteError) as error:
+            self._store_failed(error)
+            self._visit.pause(now)
+            return
+        self._store_trouble = ""
+        verdict = parts.judge.judge(signed)
+        decision = signed.decision
+        opens = self._visit.told(now, verdict.subject, decision.reasons)
+        if opens:
+            parts.door.open()
+        elif verdict.subject is None:
+            self._refused_until = now + _REFUSED
+        what = "opened" if opens else f"not opened: {verdict.why_not or 'not yet, or once already'}"
+        _log.info("decision %d: %s", decision.sequence, what)
+        if verdict.why_not == "not_verified":
+            _log.critical("a decision was not signed by this device")
+        if parts.on_decision is not None:
+            parts.on_decision(signed, verdict, opens)
+
+    def _store_failed(self, error: StoreError) -> None:
+        """A restart makes no room: the terminal stays, closed, says what is wrong, and goes on when there is room."""
+        trouble = "disk_full" if isinstance(error, StoreFullError) else "disk_not_writable"
+        if trouble != self._store_trouble:
+            _log.error("%s: %s (%s)", trouble, error, error.hint)
+        self._store_trouble = trouble
+
+    # --- what it says --------------------------------------------------------------------------------------------
+
+    def _look_at_gate(self) -> None:
+        parts = self._parts
+        self._next_status = parts.clock.monotonic() + self._config.status.seconds
+        try:
+            self._gate_status = parts.gate.status()
+        except (StoreFullError, StoreWriteError) as error:
+            self._store_failed(error)
+        self._said = ("", ())  # written anew, changed or not: a reader takes an old file for a dead terminal's
+
+    def _trouble(self, free: int) -> tuple[str, ...]:
+        """Everything that somebody has to look at, as words."""
+        found = [self._parts.camera.trouble, self._store_trouble]
+        if self._gate_status is not None and self._gate_status.clock:
+            found.append(f"clock_not_believed_{self._gate_status.clock}")
+        if 0 <= free < self._config.status.low_disk_mb:
+            found.append("disk_nearly_full")
+        return tuple(word for word in found if word)
+
+    def _tell(self, now: float) -> None:
+        parts = self._parts
+        free = _free_mb(self._config.gate.folder) if not self._said[0] else -1
+        trouble = self._trouble(free)
+        if free < 0:  # the disk is looked at with the gate, not with every frame
+            trouble += tuple(word for word in self._said[1] if word == "disk_nearly_full")
+        bad = [word for word in trouble if not word.startswith("clock")]
+        if parts.door.is_open:
+            state, shown = "open", "open"
+        elif now < self._refused_until:
+            state, shown = "refused", "refused"
+        elif bad and (parts.camera.trouble or self._store_trouble):
+            state = shown = "trouble"
+        elif self._visit.somebody:
+            state = shown = "looking"
+        else:
+            state, shown = "ready", "clock" if len(bad) < len(trouble) else "ready"
+        parts.light.show(shown)
+        if (state, trouble) == self._said:
+            return
+        if trouble != self._said[1] and self._said[0]:
+            _log.info("trouble: %s", ", ".join(trouble) or "none")
+        self._said = (state, trouble)
+        parts.service.status(f"{state}; trouble: {', '.join(trouble) or 'none'}")
+        parts.status.write(self._status(state, trouble, free if free >= 0 else _free_mb(self._config.gate.folder)))
+
+    def _status(self, state: str, trouble: tuple[str, ...], free: int) -> dict[str, Any]:
+        parts, gate = self._parts, self._gate_status
+        return {
+            "format": 1,
+            "state": state,
+            "trouble": list(trouble),
+            "camera": {"frames": parts.camera.frames, "failures": parts.camera.failures},
+            "gate": {
+                name: getattr(gate, name, "" if name == "clock" else 0)
+                for name in ("people", "decisions", "waiting", "reviews", "outdated", "clock", "demonstration")
+            },
+            "door": {"open": parts.door.is_open, "openings": parts.door.openings},
+            "disk_free_mb": free,
+            "pid": os.getpid(),
+            "boot": parts.clock.boot(),
+            "updated": round(parts.clock.monotonic(), 3),
+            "period": self._config.status.seconds,
+        }
+
+
+def _nearest(faces: tuple[Face, ...]) -> float | None:
+    """The shorter side of the largest face's box, in pixels; None: there is none."""
+    sides = [min(float(f.box[2] - f.box[0]), float(f.box[3] - f.box[1])) for f in faces]
+    return max(sides, default=None)
+
+
+def _free_mb(folder: str) -> int:
+    """Free megabytes of the disk that the gate is on; 0 if nobody knows."""
+    try:
+        return shutil.disk_usage(folder).free // 1_000_000
+    except OSError:
+        return 0
