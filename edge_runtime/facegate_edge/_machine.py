@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MachineFacts", "glibc_version", "glibcxx_version", "this_machine"]
+__all__ = ["MachineFacts", "glibc_version", "glibcxx_version", "read_start", "this_machine"]
 
 # The first processor's paragraph is enough; all of it is 200 KB on a large server, and slow to make for the kernel.
 _CPUINFO_BYTES = 16 << 10
@@ -112,14 +112,14 @@ def this_machine(root: Path = Path("/")) -> MachineFacts:
     """
     kernel = _architecture(platform.machine())
     machine = _NARROW.get(kernel, kernel) if _WORD == 4 else kernel  # noqa: PLR2004 - bytes of a 32-bit pointer
-    cpuinfo = _fields(_read(root / "proc/cpuinfo", _CPUINFO_BYTES))
-    compatible = _strings(_read(root / "proc/device-tree/compatible", _SMALL_BYTES))
+    cpuinfo = _fields(read_start(root / "proc/cpuinfo", _CPUINFO_BYTES))
+    compatible = _strings(read_start(root / "proc/device-tree/compatible", _SMALL_BYTES))
     return MachineFacts(
         machine=machine,
         kernel_machine=kernel,
         cpu=_cpu_name(cpuinfo),
-        features=_features(machine, cpuinfo, _read(root / "proc/self/auxv", _SMALL_BYTES)),
-        board=_clean(_read(root / "proc/device-tree/model", _SMALL_BYTES)),
+        features=_features(machine, cpuinfo, read_start(root / "proc/self/auxv", _SMALL_BYTES)),
+        board=_clean(read_start(root / "proc/device-tree/model", _SMALL_BYTES)),
         compatible=compatible,
         target=_board_target(machine, compatible),
         cores=_cores(),
@@ -129,7 +129,7 @@ def this_machine(root: Path = Path("/")) -> MachineFacts:
     )
 
 
-def _read(path: Path, limit: int) -> bytes:
+def read_start(path: Path, limit: int) -> bytes:
     """The first `limit` bytes of a file, b"" if it cannot be read, or not at once."""
     try:
         # O_NONBLOCK: whatever stands there is never waited for.
@@ -218,16 +218,18 @@ def _cores() -> int:
 
 def _memory(root: Path) -> int:
     """MiB that Linux sees, or the least of the limits of this process's control groups."""
-    match = re.search(rb"^MemTotal:\s{1,40}(\d{1,15}) kB", _read(root / "proc/meminfo", _SMALL_BYTES), re.MULTILINE)
+    match = re.search(
+        rb"^MemTotal:\s{1,40}(\d{1,15}) kB", read_start(root / "proc/meminfo", _SMALL_BYTES), re.MULTILINE
+    )
     total = int(match[1]) >> 10 if match else 0
-    group = re.search(rb"^0::(/[^\n\0]*)$", _read(root / "proc/self/cgroup", _SMALL_BYTES), re.MULTILINE)
+    group = re.search(rb"^0::(/[^\n\0]*)$", read_start(root / "proc/self/cgroup", _SMALL_BYTES), re.MULTILINE)
     if group is None:
         return total
     folder = root / "sys/fs/cgroup"
     limits = [total] if total else []
     for part in ("", *[p for p in os.fsdecode(group[1]).split("/") if p not in ("", ".", "..")][:_MAX_DEPTH]):
         folder = folder / part
-        text = _read(folder / "memory.max", _SMALL_BYTES).strip()
+        text = read_start(folder / "memory.max", _SMALL_BYTES).strip()
         if text.isdigit() and len(text) < 20:  # noqa: PLR2004 - as many digits as 2^64 has
             limits.append(int(text) >> 20)
     return min(limits, default=0)
@@ -256,9 +258,12 @@ def glibcxx_version(machine: str | None = None) -> int | None:
         "/lib",
     ]
     for folder in folders:
-        library = Path(folder, "libstdc++.so.6")
+        try:
+            library = os.path.realpath(os.path.join(folder, "libstdc++.so.6"))  # noqa: PTH118 - no loop raises here
+        except OSError:  # an emulator's links need not make sense
+            continue
         # The file's name carries the version: libstdc++.so.6.0.30 has GLIBCXX_3.4.30.
-        match = re.fullmatch(r"libstdc\+\+\.so\.6\.0\.(\d+)", library.resolve().name)
+        match = re.fullmatch(r"libstdc\+\+\.so\.6\.0\.(\d+)", os.path.basename(library))  # noqa: PTH119
         if match:
             return int(match[1])
     return None

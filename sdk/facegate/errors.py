@@ -27,6 +27,7 @@ __all__ = [
     "DecisionSchemaError",
     "DecisionSignatureError",
     "DeclarationError",
+    "EmulatedMeasurementError",
     "EnrollError",
     "ExportError",
     "GateClosedError",
@@ -37,6 +38,10 @@ __all__ = [
     "GroupError",
     "GuardianConsentError",
     "ListError",
+    "MeasurementContradictionError",
+    "MeasurementError",
+    "MeasurementVersionError",
+    "MeasurementWriteError",
     "OutboxError",
     "OutboxTamperedError",
     "PackError",
@@ -384,3 +389,25 @@ class PackSignatureError(PackError):
     """A review pack is not as the device signed it, or another device signed it."""
 
     exit_code = 4
+
+
+class MeasurementError(FacegateError, ValueError):
+    """A file is no measurement, or says what no machine can have measured."""
+
+
+class MeasurementVersionError(MeasurementError):
+    """A measurement is of a version that this one does not know."""
+
+
+class MeasurementContradictionError(MeasurementError):
+    """The figures of a measurement contradict each other: it was changed after it was written."""
+
+
+class EmulatedMeasurementError(MeasurementError):
+    """A measurement was made on an emulator, whose times say nothing about a board."""
+
+
+class MeasurementWriteError(FacegateError, OSError):
+    """A measurement cannot be written: the file exists, no space, no permission."""
+
+    exit_code = 5

@@ -53,7 +53,7 @@ def bundle(material, converted, tmp_path_factory):
     return path
 
 
-def test_the_command_measures_a_made_up_frame(bundle, capsys):
+def test_the_command_measures_amade_up_frame(bundle, capsys):
     """Without a photograph one face is assumed, and every stage has its figures."""
     assert main(["bench", str(bundle), "--development", "--frames", "3", "--threads", "2", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -106,10 +106,10 @@ def test_a_missing_bundle_is_an_error_of_its_own(tmp_path, capsys):
     assert "none.fgb" in capsys.readouterr().err
 
 
-def test_the_made_up_frame_is_always_the_same():
+def test_themade_up_frame_is_always_the_same():
     """Figures of two runs are of the same pixels."""
-    from facegate.cli._bench import _made_up_frame  # noqa: PLC0415 - a private part under test
+    from facegate.cli._bench import made_up_frame  # noqa: PLC0415 - for this test only
 
-    first, second = _made_up_frame(), _made_up_frame()
+    first, second = made_up_frame(), made_up_frame()
     assert first.size == (640, 480)
     np.testing.assert_array_equal(first.data, second.data)

@@ -6,20 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from facegate.cli._session import yes_option
 from facegate.cli._trust import open_trusted, trust_options
 
 if TYPE_CHECKING:
-    from facegate_edge import Face, Frame, Pipeline, Timings
+    from facegate_edge import Bundle, Face, Frame, Pipeline, Timings
     from facegate_edge._output import Output
 
-__all__ = ["bench"]
+__all__ = ["assumed_face", "bench", "made_up_frame", "run"]
 
 _SIZE = (640, 480)
 
 
 @click.command(short_help="Measure a bundle on this machine.")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", required=False, type=click.Path(path_type=Path))
 @click.option("--image", type=click.Path(path_type=Path), help="A photograph to measure with.")
 @click.option(
     "--frames", type=click.IntRange(1, 1_000_000), default=200, show_default=True, help="How many to measure."
@@ -27,20 +29,31 @@ _SIZE = (640, 480)
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads for each model.")
 @click.option("--engine", type=click.Choice(["litert", "tflite"]), help="Use this engine instead of choosing.")
 @click.option("--any-machine", is_flag=True, help="Also measure a bundle that was built for another kind of machine.")
+@click.option(
+    "--submit-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write a measurement to contribute: this machine and its times, with 1, 2 and 4 threads; nothing personal.",
+)
+@yes_option
 @trust_options
-@click.pass_obj
+@click.pass_context
 def bench(
-    output: Output,
-    bundle: Path,
+    context: click.Context,
+    bundle: Path | None,
     image: Path | None,
     frames: int,
     threads: int,
     engine: str | None,
     any_machine: bool,
+    submit_file: Path | None,
+    yes: bool,
     trust: Path | None,
     development: bool,
 ) -> None:
     """Measure how long a frame takes with BUNDLE on this machine, and where the time goes.
+
+    Without BUNDLE it is the reference bundle that comes with Facegate, the same on every machine.
 
     Every face that is detected is measured, aligned and embedded; its liveness is checked if the bundle has a model for
     that. Without --image the frame is made up, 640x480, and one face is assumed in the middle of it. What is not
@@ -48,16 +61,24 @@ def bench(
     """
     from facegate_edge import Frame, Pipeline, Timings  # noqa: PLC0415 - help must not wait
 
+    output: Output = context.obj
+    if submit_file is not None:
+        from facegate.cli._measurement import submit  # noqa: PLC0415
+
+        _check_submission(context)
+        with _opened(bundle, trust, development=development) as opened:
+            submit(output, opened, submit_file, frames=frames, engine=engine, any_machine=any_machine, yes=yes)
+        return
     timings = Timings()
-    frame = _made_up_frame() if image is None else Frame.open(image)
+    frame = made_up_frame() if image is None else Frame.open(image)
     with (
-        open_trusted(bundle, trust, development=development) as opened,
+        _opened(bundle, trust, development=development) as opened,
         Pipeline(opened, threads=threads, engine=engine, timings=timings, any_machine=any_machine) as pipeline,
     ):
         if pipeline.fit.verdict != "yes":
             output.progress(f"note: {pipeline.fit}")
         pipeline.warm_up(*frame.size)
-        faces = (_assumed_face(frame),) if image is None else None
+        faces = (assumed_face(frame),) if image is None else None
         output.progress(f"measuring {frames} frames with {pipeline.engine}, threads: {threads}")
         found = run(pipeline, frame, frames, faces)
         report = {
@@ -74,6 +95,22 @@ def bench(
             **summarize(timings),
         }
     output.emit(report, lambda: _text(report))
+
+
+def _opened(bundle: Path | None, trust: Path | None, *, development: bool) -> Bundle:
+    """The bundle that was named, or the one that comes with the package."""
+    if bundle is not None:
+        return open_trusted(bundle, trust, development=development)
+    from facegate._reference import open_reference_bundle  # noqa: PLC0415 - help must not wait
+
+    return open_reference_bundle()
+
+
+def _check_submission(context: click.Context) -> None:
+    """Measurements compare only if they are made alike. Raises click.UsageError."""
+    for name in ("image", "threads"):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name} and --submit-file do not go together: measurements are made alike")
 
 
 def run(pipeline: Pipeline, frame: Frame, frames: int, faces: tuple[Face, ...] | None) -> int:
@@ -134,7 +171,7 @@ def percentile(values: list[int], percent: int) -> int:
     return ordered[max(0, -(-percent * len(ordered) // 100) - 1)]
 
 
-def _made_up_frame() -> Frame:
+def made_up_frame() -> Frame:
     """Smooth shades with some noise, always the same: what an empty room costs to convert."""
     import numpy as np  # noqa: PLC0415 - help must not wait
 
@@ -147,7 +184,7 @@ def _made_up_frame() -> Frame:
     return Frame((shades + noise).astype(np.uint8))
 
 
-def _assumed_face(frame: Frame) -> Face:
+def assumed_face(frame: Frame) -> Face:
     """A frontal face, a quarter of the frame's height, in the middle."""
     import numpy as np  # noqa: PLC0415 - help must not wait
 

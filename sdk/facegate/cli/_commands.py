@@ -304,9 +304,13 @@ root = LazyGroup(
         "convert": Lazy("Turn an ONNX model into a quantized TFLite model.", extra="convert"),
         "bundle": _bundle,
         "evaluate": _evaluate,
+        "package": Lazy("Put everything that a device needs into one file.", extra="convert"),
         "keys": _keys,
         "decision": _decision,
         "bench": Lazy("Measure a bundle on this machine.", "facegate.cli._bench:bench"),
+        "bench-compare": Lazy(
+            "Check measurements that were contributed, and compare them.", "facegate.cli._measurement:compare"
+        ),
         "doctor": Lazy("Check this machine: engine, kernels, packages.", "facegate.cli._doctor:doctor"),
         "completion": Lazy("Print a shell's completion script.", "facegate.cli._completion:completion"),
     },
