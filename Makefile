@@ -9,7 +9,7 @@ KINDS := py c h json onnx fgb pub md
 SOURCES := $(shell find sdk converters edge_runtime $(patsubst %,-name '*.%' -o,$(KINDS)) -false) setup.cfg setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo reference test arm emulate onnx-tf torture check lint types sanitize bench train clean
+.PHONY: help demo reference test arm emulate onnx-tf torture check lint types sanitize bench train wheels clean
 
 help:
 	@echo 'make demo    convert models, sign a bundle, enroll rendered people, recognise them, print the signed decisions'
@@ -23,6 +23,7 @@ help:
 	@echo 'make bench   facegate beside its peers on the same images and weights'
 	@echo 'make reference  build the reference bundle from the trained models (for maintainers)'
 	@echo 'make train   render faces and train the reference models on them: about two hours on two cores'
+	@echo 'make wheels  wheels of x86_64, aarch64 and armv7l in wheelhouse/, from this PC (TARGETS="aarch64": only that one)'
 	@echo 'make clean   remove what the other commands made'
 
 $(VENV)/made:
@@ -124,5 +125,9 @@ train: $(VENV)/dev
 	$(BIN)/pip install --quiet --progress-bar off "$$(echo dist/facegate-*.whl)[train]"
 	$(BIN)/python -m facegate_train all --output converters/facegate_convert/reference $(TRAIN_FLAGS)
 
+# One compiler for all of them, from hashes, in .venv-wheels. COMMIT=HEAD builds what is committed, not what lies there.
+wheels:
+	@$(PYTHON) edge_runtime/wheels/build.py $(TARGETS) $(if $(COMMIT),--commit $(COMMIT))
+
 clean:
-	rm -rf .venv .venv-tflite .venv-onnx-tf dist build demo-out *.egg-info edge_runtime/facegate_edge/*.so edge_runtime/facegate_edge/_native.c .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf wheelhouse .venv .venv-wheels .venv-tflite .venv-onnx-tf dist build demo-out *.egg-info edge_runtime/facegate_edge/*.so edge_runtime/facegate_edge/_native.c .pytest_cache .mypy_cache .ruff_cache .hypothesis
