@@ -162,8 +162,8 @@ def app_items(members: Iterable[Member]) -> list[Item]:
 def installer_items(wheel: Wheel) -> list[Item]:
     """The installer and the units, as they stand in this package."""
     return [
-        *(_own(member, "installer", wheel) for member in _tree(_HERE / "installer", "")),
-        *(_own(member, "unit", wheel) for member in _tree(_HERE / "units", "units/")),
+        *(_own(member, "installer", wheel) for member in _tree(_HERE / "installer", "", ("__main__.py", "facegate_installer/*.py"))),
+        *(_own(member, "unit", wheel) for member in _tree(_HERE / "units", "units/", ("*.*",))),
     ]
 
 
@@ -226,8 +226,7 @@ def _licences(wheel: Wheel) -> Iterator[Item]:
         yield Item(member, "license", distribution=name, version=wheel.version, license=wheel.license)
 
 
-def _tree(folder: Path, prefix: str) -> list[Member]:
-    paths = [
-        p for p in sorted(folder.rglob("*")) if p.is_file() and "__pycache__" not in p.parts and p.suffix != ".pyc"
-    ]
+def _tree(folder: Path, prefix: str, patterns: tuple[str, ...]) -> list[Member]:
+    """Files of this package itself; what tools leave beside them (caches) matches no pattern."""
+    paths = sorted(path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
     return [stored(prefix + path.relative_to(folder).as_posix(), path.read_bytes()) for path in paths]
