@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
+import re
 import resource
 import sys
 from dataclasses import dataclass, field
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
 Status = Literal["ok", "warning", "problem"]
 
-_PACKAGES = ("numpy", "pillow", "cffi", "cryptography", "click")
+# The oldest versions, as in setup.cfg. On 32-bit ARM they are those of Debian 12: PyPI has no wheels of most for it.
+_PACKAGES = {"numpy": "1.26", "pillow": "10", "cffi": "1.16", "cryptography": "42", "click": "8.1"}
+_ARMV7L_PACKAGES = {"numpy": "1.24", "pillow": "9.4", "cffi": "1.15", "cryptography": "38.0.4", "click": "8.1"}
 _ENGINES = ("ai-edge-litert", "tflite-runtime")
 _LITERT_GLIBC = (2, 34)
 _LITERT_GLIBCXX = 30
@@ -69,7 +73,7 @@ def doctor(engine: str | None = None) -> Diagnosis:
             Check("facegate", "ok", VERSION),
             _python(),
             _system(),
-            _packages(),
+            _packages(facts.machine),
             _libraries(),
             _engine(engine),
             *_engine_packages(),
@@ -102,14 +106,35 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _packages() -> Check:
-    found = {package: _version(package) for package in _PACKAGES}
+def _packages(machine: str) -> Check:
+    wanted = _ARMV7L_PACKAGES if machine == "armv7l" else _PACKAGES
+    found = {package: _version(package) for package in wanted}
+    if found["cffi"] is None and machine == "armv7l":
+        found["cffi"] = _cffi_backend()
     value = ", ".join(f"{package} {version or 'missing'}" for package, version in found.items())
     missing = [package for package, version in found.items() if version is None]
-    # A distribution's package may carry no metadata: what counts is whether it can be imported, which the engine and
-    # the kernels show.
-    advice = f"pip install {' '.join(missing)}" if missing else ""
-    return Check("packages", "warning" if missing else "ok", value, advice)
+    if missing:
+        # A distribution's package may carry no metadata: what counts is whether it can be imported, which the engine
+        # and the kernels show.
+        return Check("packages", "warning", value, f"pip install {' '.join(missing)}")
+    old = [f"{p}>={wanted[p]}" for p, v in found.items() if v is not None and _numbers(v) < _numbers(wanted[p])]
+    if old:
+        return Check("packages", "warning", value, f"older than what facegate is tested with: {' '.join(old)}")
+    return Check("packages", "ok", value)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: "10.1.dev3+local" is (10, 1)."""
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, match[0].split("."))) if match else ()
+
+
+def _cffi_backend() -> str | None:
+    """The version of cffi's compiled half, all that the kernels need: Debian packages it alone, without metadata."""
+    try:
+        return str(importlib.import_module("_cffi_backend").__version__)
+    except (ImportError, AttributeError):
+        return None
 
 
 def _libraries() -> Check:

@@ -16,7 +16,7 @@ import secrets
 import stat
 import sys
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn, cast, get_args
 
@@ -50,6 +50,7 @@ CREDENTIAL_FILE_VARIABLE = "FACEGATE_CREDENTIAL_FILE"
 CREDENTIAL_VARIABLE = "FACEGATE_CREDENTIAL"
 CREDENTIALS_VARIABLE = "FACEGATE_CREDENTIALS"  # a folder with ROLE.credential in it
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _BYTES = 32
 _TOKEN = re.compile(rf"fgc_({'|'.join(ROLES)})_([A-Za-z0-9_-]{{43}})", re.ASCII)
 _MAX_FILE = 256
@@ -221,7 +222,8 @@ def revoke_credential(tx: Transaction, label: str) -> Role:
 def list_credentials(db: Database) -> tuple[CredentialInfo, ...]:
     """All of them, by role and label; the tokens are known to nobody but their holders."""
     rows = db.read("SELECT role, label, made FROM credential")
-    made = [CredentialInfo(role, label, datetime.fromtimestamp(t / 1000, timezone.utc)) for role, label, t in rows]
+    # Counted from 1970: a C library with 32 bits for the time can make no moment after January 2038 of a number.
+    made = [CredentialInfo(role, label, _EPOCH + timedelta(milliseconds=t)) for role, label, t in rows]
     return tuple(sorted(made, key=lambda info: (ROLES.index(info.role), info.label)))
 
 

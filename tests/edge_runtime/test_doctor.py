@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import json
+import re
+from importlib import metadata
 
 import pytest
 
@@ -122,9 +124,48 @@ def test_old_libraries_are_named(monkeypatch, glibc, glibcxx, status):
 def test_a_missing_package_is_a_warning(monkeypatch):
     """A package without metadata is named with how to install it."""
     monkeypatch.setattr(_doctor, "_version", lambda package: None if package == "pillow" else "1.0")
-    check = _doctor._packages()
+    check = _doctor._packages("x86_64")
     assert check.status == "warning"
     assert check.advice == "pip install pillow"
+
+
+@pytest.mark.parametrize(
+    ("machine", "versions", "status", "advice"),
+    [
+        ("x86_64", {"cryptography": "42.0.0"}, "ok", ""),
+        ("x86_64", {"cryptography": "38.0.4"}, "warning", "cryptography>=42"),
+        ("aarch64", {"numpy": "1.24.2", "pillow": "9.4.0"}, "warning", "numpy>=1.26 pillow>=10"),
+        ("armv7l", {"numpy": "1.24.2", "pillow": "9.4.0", "cffi": "1.15.1", "cryptography": "38.0.4"}, "ok", ""),
+        ("armv7l", {"cryptography": "38.0.3"}, "warning", "cryptography>=38.0.4"),
+        ("armv7l", {"click": "8.1.3.dev1+debian"}, "ok", ""),
+    ],
+)
+def test_a_package_that_is_too_old_is_a_warning(monkeypatch, machine, versions, status, advice):
+    """32-bit ARM has what Debian 12 has; elsewhere newer ones can be had, and are asked for."""
+    monkeypatch.setattr(_doctor, "_version", lambda package: versions.get(package, "99.1"))
+    check = _doctor._packages(machine)
+    assert check.status == status
+    assert check.advice.endswith(advice)
+
+
+def test_cffi_s_compiled_half_is_enough_on_32_bit_arm(monkeypatch):
+    """Debian packages it alone; the Python half, which LiteRT needs, is asked for elsewhere."""
+    monkeypatch.setattr(_doctor, "_version", lambda package: None if package == "cffi" else "99")
+    assert _doctor._packages("armv7l").status == "ok"
+    assert "cffi missing" in _doctor._packages("aarch64").value
+
+
+def test_the_oldest_versions_are_those_of_the_metadata():
+    """What doctor asks for is what the package asks for, on every machine."""
+    for machine, packages in (("armv7l", _doctor._ARMV7L_PACKAGES), ("x86_64", _doctor._PACKAGES)):
+        floors = {}
+        for line in metadata.requires("facegate"):
+            requirement, _, marker = line.partition(";")
+            name = re.match(r"[\w-]+", requirement)[0]
+            applies = not marker or ("!=" in marker) != (machine in marker)
+            if name in packages and applies and "extra" not in marker:
+                floors[name] = re.search(r">=([\d.]+)", requirement)[1]
+        assert floors == packages, machine
 
 
 def test_a_board_is_named_with_the_target_to_build_for():

@@ -168,7 +168,7 @@ def test_removing_asks_first(gate_commands, types):
     assert run.json("people", "show", "alice")["faces"] == 2
     types("y\n")
     code, out, err = run("consent", "withdraw", "alice")
-    assert (code, out.splitlines()[0]) == (0, "erased alice: 2 faces, 1 consent, 0 groups")
+    assert (code, out.splitlines()[0].strip()) == (0, "erased alice: 2 faces, 1 consent, 0 groups")
     word, certificate = out.splitlines()[1].split()
     (run.room / "alice.jws").write_text(certificate)
     assert word == "certificate:"

@@ -8,7 +8,7 @@ import platform
 import stat
 import sys
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["BundleFacts", "Facts", "GateFacts", "MachineState", "pack_time", "read_bundle", "read_gate", "read_machine"]
 
 EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 # What is counted of a gate, by the table that it is counted in; nobody is named.
 _COUNTS = {
     "people": "person",
@@ -182,8 +183,8 @@ def pack_time(believed: datetime | None = None) -> tuple[str, str]:
     said = os.environ.get(EPOCH_VARIABLE)
     if said:
         try:
-            moment = datetime.fromtimestamp(int(said), tz=timezone.utc)
-        except (ValueError, OverflowError, OSError):
+            moment = _EPOCH + timedelta(seconds=int(said))  # what fromtimestamp makes of it depends on the C library
+        except (ValueError, OverflowError):
             raise PackError(f"{EPOCH_VARIABLE} is no time", hint="it is a number of seconds since 1970") from None
         return f"{moment:%Y-%m-%dT%H:%M:%SZ}", EPOCH_VARIABLE
     if believed is not None:
@@ -249,7 +250,7 @@ def read_gate(gate: GateCore, now: TrustedTime, receivers: tuple[str, ...] = ())
         outdated=len(gate.store.outdated()),
         waiting=status.waiting,
         delivered=status.delivered,
-        last_backup=None if backups is None else f"{datetime.fromtimestamp(backups / 1000, tz=timezone.utc):%Y-%m-%d}",
+        last_backup=None if backups is None else f"{_EPOCH + timedelta(milliseconds=backups):%Y-%m-%d}",
         clock=now.cause,
         audit_problems=_problems(gate),
         marks=tuple(mark for mark, is_so in (("clock", now.suspect), ("demonstration", gate.demonstration)) if is_so),
