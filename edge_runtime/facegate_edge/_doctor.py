@@ -75,7 +75,7 @@ def doctor(engine: str | None = None) -> Diagnosis:
             _system(),
             _packages(facts.machine),
             _libraries(),
-            _engine(engine),
+            _engine(engine, facts.machine),
             *_engine_packages(),
             _kernels(),
             _processor(facts),
@@ -155,7 +155,7 @@ def _libraries() -> Check:
     return Check("libraries", "ok", value)
 
 
-def _engine(forced: str | None) -> Check:
+def _engine(forced: str | None, machine: str) -> Check:
     from facegate_edge._engine import choose_engine  # noqa: PLC0415 - may fail, and that is what is asked
 
     try:
@@ -165,7 +165,7 @@ def _engine(forced: str | None) -> Check:
     except Exception as e:  # noqa: BLE001 - a broken numpy, a loader's crash: the answer is the same
         return Check("engine", "problem", f"cannot be loaded ({type(e).__name__})", "reinstall facegate and numpy")
     value = f"{choice.name}, {choice.why}"
-    if choice.name == "tflite":
+    if choice.name == "tflite" and machine != "armv7l":  # which has no other
         return Check("engine", "warning", value, "LiteRT is 2 to 7 times faster, where it has a wheel")
     return Check("engine", "ok", value)
 

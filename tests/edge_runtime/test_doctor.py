@@ -77,6 +77,14 @@ def test_the_slower_engine_is_a_warning(monkeypatch):
     assert "LiteRT is not installed" in check.value
 
 
+def test_the_only_engine_of_32_bit_arm_is_no_warning(monkeypatch):
+    """There is nothing to do about it on that machine."""
+    monkeypatch.setattr(_litert, "load", refuse("LiteRT is not installed"))
+    monkeypatch.setattr(_tflite, "load", lambda: None)
+    assert _doctor._engine(None, "armv7l").status == "ok"
+    assert _doctor._engine(None, "aarch64").status == "warning"
+
+
 def test_an_engine_that_breaks_unexpectedly_is_a_problem_not_a_crash(monkeypatch):
     """Whatever an import raises, doctor answers."""
 
