@@ -14,7 +14,7 @@ from pathlib import Path
 import cffi
 
 CSRC = Path("edge_runtime/csrc")
-SOURCES = ("pixels.c", "faces.c", "search.c", "quality.c")
+SOURCES = ("pixels.c", "letterbox.c", "warp.c", "faces.c", "search.c", "quality.c")
 
 flags = [
     "-std=c11",
@@ -43,7 +43,7 @@ ffibuilder.set_source(
     '#include "facegate.h"',
     include_dirs=[str(CSRC)],
     sources=[str(CSRC / name) for name in SOURCES],
-    depends=[str(CSRC / name) for name in ("facegate.h", "internal.h", "vector.h")],
+    depends=[str(CSRC / name) for name in ("facegate.h", "internal.h", "pixels.h", "vector.h")],
     libraries=["m"],
     extra_compile_args=flags,
     extra_link_args=link,

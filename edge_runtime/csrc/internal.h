@@ -14,6 +14,15 @@
 #elif defined(__aarch64__) && defined(__GNUC__)
 #define FG_ARM64 1
 #include <arm_neon.h>
+#elif defined(__arm__) && __ARM_ARCH >= 7 && (defined(__clang__) || defined(__ARM_NEON))
+/* ARMv7 with NEON in some functions and not in the rest, by clang; or everywhere, if the compiler is told so. */
+#define FG_ARM32 1
+#include <arm_neon.h>
+#ifdef __clang__
+#define FG_TARGET_NEON __attribute__((target("neon,d32")))
+#else
+#define FG_TARGET_NEON
+#endif
 #endif
 
 /* A body that is compiled once for every instruction set that calls it. */

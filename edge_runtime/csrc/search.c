@@ -6,7 +6,7 @@
 
 #if FG_X86
 #include <cpuid.h>
-#elif FG_ARM64 && defined(__linux__)
+#elif (FG_ARM64 || FG_ARM32) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
 
@@ -37,6 +37,11 @@ static unsigned supported(void)
         mask |= 1u << FG_DOTPROD;
 #endif
     return mask;
+}
+#elif FG_ARM32 && defined(__linux__)
+static unsigned supported(void)
+{
+    return 1u << FG_SCALAR | (getauxval(AT_HWCAP) & (1u << 12) ? 1u << FG_NEON : 0); /* HWCAP_NEON */
 }
 #else
 static unsigned supported(void)
@@ -142,15 +147,30 @@ int fg_template(const fg_tensor *embedding, int8_t *out, size_t length)
     return FG_OK;
 }
 
+/* FG_OK if a row is a template: not all zero, and without -128. In bytes: sixteen at a time where the sum has four. */
+static int check_row(const int8_t *row, size_t length)
+{
+    int8_t least = 0, any = 0;
+    for (size_t i = 0; i < length; i++) {
+        least = row[i] < least ? row[i] : least;
+        any |= row[i];
+    }
+    return least < -127 ? FG_ERANGE : any == 0 ? FG_EDEGENERATE : FG_OK;
+}
+
+static int32_t sum_of_squares(const int8_t *row, size_t length)
+{
+    int32_t sum = 0;
+    for (size_t i = 0; i < length; i++)
+        sum += row[i] * row[i];
+    return sum;
+}
+
 /* The sum of squares of a row, or a negative fg_status. */
 static int32_t squared_norm(const int8_t *row, size_t length)
 {
-    int32_t sum = 0, least = 0;
-    for (size_t i = 0; i < length; i++) {
-        sum += row[i] * row[i];
-        least = row[i] < least ? row[i] : least;
-    }
-    return least < -127 ? FG_ERANGE : sum == 0 ? FG_EDEGENERATE : sum;
+    const int status = check_row(row, length);
+    return status != FG_OK ? status : sum_of_squares(row, length);
 }
 
 int fg_norm(const int8_t *rows, size_t rows_size, size_t stride, int length, int count, int32_t *norms,
@@ -165,12 +185,12 @@ int fg_norm(const int8_t *rows, size_t rows_size, size_t stride, int length, int
     if (!fg_aligned(norms, 4))
         return FG_EALIGN;
     for (int i = 0; i < count; i++) {
-        int32_t norm = squared_norm(rows + (size_t)i * stride, (size_t)length);
-        if (norm < 0)
-            return norm;
+        const int status = check_row(rows + (size_t)i * stride, (size_t)length);
+        if (status != FG_OK)
+            return status;
     }
     for (int i = 0; i < count; i++)
-        norms[i] = squared_norm(rows + (size_t)i * stride, (size_t)length);
+        norms[i] = sum_of_squares(rows + (size_t)i * stride, (size_t)length);
     return FG_OK;
 }
 
@@ -242,27 +262,63 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"))) static void dot_avx512vnn
     }
 }
 
-#elif FG_ARM64
+#elif FG_ARM64 || FG_ARM32
 
-/* Products of int8 fit int16; two of them still do, as neither factor is -128. */
-static void dot_neon(const int8_t *probe, const int8_t *rows, size_t stride, size_t count, size_t length,
-                     int32_t *dots)
+#if FG_ARM64
+#define FG_TARGET_NEON
+#endif
+#define DOT_OP static inline __attribute__((always_inline))
+
+/* Four rows at a time: a piece of the probe is loaded once for all of them. */
+enum { TOGETHER = 4 };
+
+DOT_OP FG_TARGET_NEON int32_t sum_lanes(int32x4_t a)
 {
-    for (size_t i = 0; i < count; i++) {
-        const int8_t *row = rows + i * stride;
-        int32x4_t a = vdupq_n_s32(0), b = a;
-        size_t j = 0;
-        for (; j + 32 <= length; j += 32) {
-            int8x16_t p0 = vld1q_s8(probe + j), t0 = vld1q_s8(row + j);
-            int8x16_t p1 = vld1q_s8(probe + j + 16), t1 = vld1q_s8(row + j + 16);
-            a = vpadalq_s16(a, vmlal_s8(vmull_s8(vget_low_s8(p0), vget_low_s8(t0)), vget_high_s8(p0),
-                                        vget_high_s8(t0)));
-            b = vpadalq_s16(b, vmlal_s8(vmull_s8(vget_low_s8(p1), vget_low_s8(t1)), vget_high_s8(p1),
-                                        vget_high_s8(t1)));
-        }
-        dots[i] = vaddvq_s32(vaddq_s32(a, b)) + dot_tail(probe, row, j, length);
-    }
+#if FG_ARM64
+    return vaddvq_s32(a);
+#else
+    const int32x2_t halves = vadd_s32(vget_low_s32(a), vget_high_s32(a));
+    return vget_lane_s32(vpadd_s32(halves, halves), 0);
+#endif
 }
+
+/* a + the products of 16 values: each fits int16, and so do two, as neither factor is -128. */
+DOT_OP FG_TARGET_NEON int32x4_t add_products(int32x4_t a, int8x16_t p, int8x16_t t)
+{
+    const int16x8_t low = vmull_s8(vget_low_s8(p), vget_low_s8(t));
+    return vpadalq_s16(a, vmlal_s8(low, vget_high_s8(p), vget_high_s8(t)));
+}
+
+/* `rows` rows, a number that the compiler knows. */
+DOT_OP FG_TARGET_NEON void dot_neon_some(const int8_t *probe, const int8_t *row, size_t stride, size_t rows,
+                                         size_t length, int32_t *dots)
+{
+    int32x4_t sums[TOGETHER];
+    for (size_t r = 0; r < rows; r++)
+        sums[r] = vdupq_n_s32(0);
+    size_t j = 0;
+    for (; j + 32 <= length; j += 32) {
+        const int8x16_t p = vld1q_s8(probe + j), q = vld1q_s8(probe + j + 16);
+        for (size_t r = 0; r < rows; r++) {
+            sums[r] = add_products(sums[r], p, vld1q_s8(row + r * stride + j));
+            sums[r] = add_products(sums[r], q, vld1q_s8(row + r * stride + j + 16));
+        }
+    }
+    for (size_t r = 0; r < rows; r++)
+        dots[r] = sum_lanes(sums[r]) + dot_tail(probe, row + r * stride, j, length);
+}
+
+FG_TARGET_NEON static void dot_neon(const int8_t *probe, const int8_t *rows, size_t stride, size_t count,
+                                    size_t length, int32_t *dots)
+{
+    size_t i = 0;
+    for (; i + TOGETHER <= count; i += TOGETHER)
+        dot_neon_some(probe, rows + i * stride, stride, TOGETHER, length, dots + i);
+    for (; i < count; i++)
+        dot_neon_some(probe, rows + i * stride, stride, 1, length, dots + i);
+}
+
+#if FG_ARM64
 
 #ifdef __clang__
 #define FG_TARGET_DOTPROD __attribute__((target("dotprod")))
@@ -270,22 +326,34 @@ static void dot_neon(const int8_t *probe, const int8_t *rows, size_t stride, siz
 #define FG_TARGET_DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif
 
+DOT_OP FG_TARGET_DOTPROD void dot_dotprod_some(const int8_t *probe, const int8_t *row, size_t stride, size_t rows,
+                                               size_t length, int32_t *dots)
+{
+    int32x4_t sums[TOGETHER];
+    for (size_t r = 0; r < rows; r++)
+        sums[r] = vdupq_n_s32(0);
+    size_t j = 0;
+    for (; j + 64 <= length; j += 64)
+        for (size_t i = j; i < j + 64; i += 16) {
+            const int8x16_t p = vld1q_s8(probe + i);
+            for (size_t r = 0; r < rows; r++)
+                sums[r] = vdotq_s32(sums[r], p, vld1q_s8(row + r * stride + i));
+        }
+    for (size_t r = 0; r < rows; r++)
+        dots[r] = sum_lanes(sums[r]) + dot_tail(probe, row + r * stride, j, length);
+}
+
 FG_TARGET_DOTPROD static void dot_dotprod(const int8_t *probe, const int8_t *rows, size_t stride, size_t count,
                                           size_t length, int32_t *dots)
 {
-    for (size_t i = 0; i < count; i++) {
-        const int8_t *row = rows + i * stride;
-        int32x4_t a = vdupq_n_s32(0), b = a, c = a, d = a;
-        size_t j = 0;
-        for (; j + 64 <= length; j += 64) {
-            a = vdotq_s32(a, vld1q_s8(probe + j), vld1q_s8(row + j));
-            b = vdotq_s32(b, vld1q_s8(probe + j + 16), vld1q_s8(row + j + 16));
-            c = vdotq_s32(c, vld1q_s8(probe + j + 32), vld1q_s8(row + j + 32));
-            d = vdotq_s32(d, vld1q_s8(probe + j + 48), vld1q_s8(row + j + 48));
-        }
-        dots[i] = vaddvq_s32(vaddq_s32(vaddq_s32(a, b), vaddq_s32(c, d))) + dot_tail(probe, row, j, length);
-    }
+    size_t i = 0;
+    for (; i + TOGETHER <= count; i += TOGETHER)
+        dot_dotprod_some(probe, rows + i * stride, stride, TOGETHER, length, dots + i);
+    for (; i < count; i++)
+        dot_dotprod_some(probe, rows + i * stride, stride, 1, length, dots + i);
 }
+
+#endif
 
 #endif
 
@@ -297,11 +365,13 @@ static dot_rows *dot_for(int path)
         return dot_avx2;
     case FG_AVX512VNNI:
         return dot_avx512vnni;
-#elif FG_ARM64
+#elif FG_ARM64 || FG_ARM32
     case FG_NEON:
         return dot_neon;
+#if FG_ARM64
     case FG_DOTPROD:
         return dot_dotprod;
+#endif
 #endif
     default:
         return dot_scalar;

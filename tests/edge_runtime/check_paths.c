@@ -2,7 +2,7 @@
  * Every code path of this machine against plain C, without Python: for processors that are only emulated.
  *
  *   cd edge_runtime/csrc
- *   FILES="pixels.c faces.c search.c quality.c ../../tests/edge_runtime/check_paths.c"
+ *   FILES="$(ls *.c) ../../tests/edge_runtime/check_paths.c"
  *   cc -std=c11 -O3 -ffp-contract=off -fno-math-errno -I. $FILES -lm -o check_paths && ./check_paths
  *   zig cc -target aarch64-linux-musl -static (the same) && qemu-aarch64 -cpu cortex-a76 ./check_paths
  *
