@@ -76,6 +76,6 @@ def describe(status: dict[str, Any]) -> str:
             f"waiting  {gate['waiting']} decisions to leave, {gate['reviews']} for a person to look",
             f"clock    {gate['clock'] or 'believed'}",
             f"door     {'open' if door['open'] else 'closed'}, opened {door['openings']} times",
-            f"disk     {status['disk_free_mb']} MB free",
+            f"disk     {status['disk_free_mb'] or 'unknown'} MB free",
         )
     )

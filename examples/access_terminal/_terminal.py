@@ -75,7 +75,9 @@ class Terminal:
         self._refused_until = 0.0
         self._store_trouble = ""
         self._gate_status: GateStatus | None = None
+        self._free_mb: int | None = None
         self._said: tuple[str, tuple[str, ...]] = ("", ())
+        self._logged: tuple[str, ...] = ()
 
     def run(self) -> None:
         """Until `stop` is set, or the camera has nothing more to show.
@@ -166,44 +168,40 @@ class Terminal:
             self._gate_status = parts.gate.status()
         except (StoreFullError, StoreWriteError) as error:
             self._store_failed(error)
+        self._free_mb = _free_mb(self._config.gate.folder)
         self._said = ("", ())  # written anew, changed or not: a reader takes an old file for a dead terminal's
 
-    def _trouble(self, free: int) -> tuple[str, ...]:
+    def _trouble(self) -> tuple[str, ...]:
         """Everything that somebody has to look at, as words."""
         found = [self._parts.camera.trouble, self._store_trouble]
         if self._gate_status is not None and self._gate_status.clock:
             found.append(f"clock_not_believed_{self._gate_status.clock}")
-        if 0 <= free < self._config.status.low_disk_mb:
+        if self._free_mb is not None and self._free_mb < self._config.status.low_disk_mb:
             found.append("disk_nearly_full")
         return tuple(word for word in found if word)
 
     def _tell(self, now: float) -> None:
-        parts = self._parts
-        free = _free_mb(self._config.gate.folder) if not self._said[0] else -1
-        trouble = self._trouble(free)
-        if free < 0:  # the disk is looked at with the gate, not with every frame
-            trouble += tuple(word for word in self._said[1] if word == "disk_nearly_full")
-        bad = [word for word in trouble if not word.startswith("clock")]
+        """The light always, the status when something has changed."""
+        parts, trouble = self._parts, self._trouble()
         if parts.door.is_open:
-            state, shown = "open", "open"
+            state = "open"
         elif now < self._refused_until:
-            state, shown = "refused", "refused"
-        elif bad and (parts.camera.trouble or self._store_trouble):
-            state = shown = "trouble"
-        elif self._visit.somebody:
-            state = shown = "looking"
+            state = "refused"
+        elif parts.camera.trouble or self._store_trouble:
+            state = "trouble"
         else:
-            state, shown = "ready", "clock" if len(bad) < len(trouble) else "ready"
-        parts.light.show(shown)
+            state = "looking" if self._visit.somebody else "ready"
+        unbelieved = self._gate_status is not None and self._gate_status.clock
+        parts.light.show("clock" if state == "ready" and unbelieved else state)
         if (state, trouble) == self._said:
             return
-        if trouble != self._said[1] and self._said[0]:
-            _log.info("trouble: %s", ", ".join(trouble) or "none")
-        self._said = (state, trouble)
+        if trouble != self._logged:
+            _log.info("trouble: %s", ", ".join(trouble) or "none any more")
+        self._said, self._logged = (state, trouble), trouble
         parts.service.status(f"{state}; trouble: {', '.join(trouble) or 'none'}")
-        parts.status.write(self._status(state, trouble, free if free >= 0 else _free_mb(self._config.gate.folder)))
+        parts.status.write(self._status(state, trouble))
 
-    def _status(self, state: str, trouble: tuple[str, ...], free: int) -> dict[str, Any]:
+    def _status(self, state: str, trouble: tuple[str, ...]) -> dict[str, Any]:
         parts, gate = self._parts, self._gate_status
         return {
             "format": 1,
@@ -215,7 +213,7 @@ class Terminal:
                 for name in ("people", "decisions", "waiting", "reviews", "outdated", "clock", "demonstration")
             },
             "door": {"open": parts.door.is_open, "openings": parts.door.openings},
-            "disk_free_mb": free,
+            "disk_free_mb": self._free_mb,
             "pid": os.getpid(),
             "boot": parts.clock.boot(),
             "updated": round(parts.clock.monotonic(), 3),
@@ -229,9 +227,9 @@ def _nearest(faces: tuple[Face, ...]) -> float | None:
     return max(sides, default=None)
 
 
-def _free_mb(folder: str) -> int:
-    """Free megabytes of the disk that the gate is on; 0 if nobody knows."""
+def _free_mb(folder: str) -> int | None:
+    """Free megabytes of the disk that the gate is on; None: nobody knows."""
     try:
         return shutil.disk_usage(folder).free // 1_000_000
     except OSError:
-        return 0
+        return None
