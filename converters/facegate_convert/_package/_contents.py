@@ -161,10 +161,9 @@ def app_items(members: Iterable[Member]) -> list[Item]:
 
 def installer_items(wheel: Wheel) -> list[Item]:
     """The installer and the units, as they stand in this package."""
-    return [
-        *(_own(member, "installer", wheel) for member in _tree(_HERE / "installer", "", ("__main__.py", "facegate_installer/*.py"))),
-        *(_own(member, "unit", wheel) for member in _tree(_HERE / "units", "units/", ("*.*",))),
-    ]
+    installer = _tree(_HERE / "installer", "", ("__main__.py", "facegate_installer/*.py"))
+    units = _tree(_HERE / "units", "units/", ("*.*",))
+    return [*(_own(m, "installer", wheel) for m in installer), *(_own(m, "unit", wheel) for m in units)]
 
 
 def trust_items(trust: TrustStore) -> list[Item]:

@@ -168,9 +168,10 @@ def _unpacked(data: bytes) -> bytes:
         size = int(data[position + 48 : position + 58])
         position += 60
         if name == "data.tar.xz":
-            unpacked = lzma.LZMADecompressor().decompress(data[position : position + size], _MAX_DEB)
-            if len(unpacked) == _MAX_DEB:
-                raise ValueError("too large")
+            tool = lzma.LZMADecompressor()
+            unpacked = tool.decompress(data[position : position + size], _MAX_DEB)
+            if not tool.eof:
+                raise ValueError("too large, or cut off")
             return unpacked
         if name.startswith("data.tar"):
             raise ValueError("another compression")

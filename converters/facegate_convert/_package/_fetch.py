@@ -51,7 +51,7 @@ def cached(cache: Path, pin: WheelPin | DebPin) -> bytes | None:
         if path.stat().st_size != pin.size:
             raise _tampered(path, pin)
         data = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         hint = "check its mode, or name another --cache"

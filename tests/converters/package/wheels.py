@@ -116,8 +116,9 @@ class Shelf:
                                 {"tflite_runtime/a.so": LIBRARY})  # fmt: skip
             deb = make_deb({"usr/lib/python3/dist-packages/numpy/__init__.py": b"y = 2\n",
                             "usr/share/doc/python3-numpy/copyright": b"License: BSD-3-clause\n of it\n"})  # fmt: skip
-            self.put("python3-numpy_1.24.2-1_armhf.deb", deb)
-            debs.append({"package": "python3-numpy", "version": "1:1.24.2-1", "file": "python3-numpy_1.24.2-1_armhf.deb",
+            file = "python3-numpy_1.24.2-1_armhf.deb"
+            self.put(file, deb)
+            debs.append({"package": "python3-numpy", "version": "1:1.24.2-1", "file": file,
                          "sha256": hashlib.sha256(deb).hexdigest(), "size": len(deb), "provides": "numpy"})  # fmt: skip
             pythons, library = ["3.11"], ""
         else:
@@ -128,8 +129,9 @@ class Shelf:
             }, license="Apache-2.0")  # fmt: skip
             for python in pythons:
                 tag = "cp" + python.replace(".", "")
-                wheels.append(self.wheel(f"numpy-2.4.6-{tag}-{tag}-manylinux_2_27_{machine}.manylinux_2_28_{machine}.whl",
-                                         [python], {"numpy/__init__.py": tag.encode()}, license="BSD-3-Clause"))  # fmt: skip
+                file = f"numpy-2.4.6-{tag}-{tag}-manylinux_2_27_{machine}.manylinux_2_28_{machine}.whl"
+                inside = {"numpy/__init__.py": tag.encode()}
+                wheels.append(self.wheel(file, [python], inside, license="BSD-3-Clause"))
         wheels.append(self.wheel("click-8.5.1-py3-none-any.whl", pythons, {"click/__init__.py": b"z = 3\n"}))
         return {
             "pythons": pythons, "platforms": [f"manylinux_2_34_{machine}"], "wheels": wheels, "debs": debs,
