@@ -212,7 +212,9 @@ def decode_yunet(score, objectness, box, points, width, height, stride, threshol
     cols = -(-width // stride)
     cell = np.arange(-(-height // stride) * cols)
     corner = np.stack([cell % cols, cell // cols], 1).astype(np.float32) * np.float32(stride)
-    scores = np.sqrt(np.clip(_face_column(score), 0, 1) * np.clip(_face_column(objectness), 0, 1))
+    product = np.clip(_face_column(score), 0, 1) * np.clip(_face_column(objectness), 0, 1)
+    # In float64 first: numpy's float32 root is an estimate on 32-bit ARM, in the last bit.
+    scores = np.sqrt(product.astype(np.float64)).astype(product.dtype)
     center = corner + box[:, :2] * np.float32(stride)
     with np.errstate(over="ignore", invalid="ignore"):
         half = np.exp(box[:, 2:]) * np.float32(stride) * np.float32(0.5)
