@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from facegate_convert._quantize import CHOICES, PRECISIONS, Recipe, Score, quantize, search
+from facegate_convert._quantize._candidate import Candidate
 from facegate_convert._quantize._drift import drift, scores_of
+from facegate_convert._quantize._search import _worth
 from facegate_convert.errors import CalibrationError, QuantizationError
 from facegate_edge import make_engine, target
 
@@ -34,6 +36,29 @@ def find(net, precision, *, inputs=None, **options):
     return search(
         *net, nets.images() if inputs is None else inputs, precision=precision, input_range=nets.RANGE, **options
     )
+
+
+@pytest.mark.parametrize(
+    ("kept", "rewritten", "chosen"),
+    [
+        ((1, 0.010), (1, 0.020), "keep"),
+        ((1, 0.010), (1, 0.009), "keep"),
+        ((1, 0.010), (1, 0.008), "rewrite"),
+        ((2, 0.010), (1, 0.020), "rewrite"),
+        ((1, 0.010), (2, 0.001), "keep"),
+    ],
+    ids=["farther", "hardly nearer", "nearer", "in one piece", "in two pieces"],
+)
+def test_a_rewritten_prelu_has_to_be_nearer_by_what_it_costs(kept, rewritten, chosen):
+    """It executes up to 1.15 times the instructions of one left float; pieces cost more than either."""
+    found = min(
+        (
+            Candidate(Recipe("int8", prelu=form), b"", pieces, 0, error)
+            for form, (pieces, error) in (("keep", kept), ("rewrite", rewritten))
+        ),
+        key=_worth,
+    )
+    assert found.recipe.prelu == chosen
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
