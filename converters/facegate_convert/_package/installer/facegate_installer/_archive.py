@@ -49,6 +49,9 @@ class Archive:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise PackageError(f"{path} cannot be read: {error.strerror}", hint="name the package's file") from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise PackageError(f"{path} is no regular file", hint="name the package's file")
         self._file: IO[bytes] = os.fdopen(descriptor, "rb")
         try:
             self._zip = self._open_zip()
@@ -103,8 +106,6 @@ class Archive:
             raise PackageError(f"{name} in the package is damaged ({error})", hint=_HINT) from None
 
     def _open_zip(self) -> zipfile.ZipFile:
-        if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
-            raise PackageError(f"{self.path} is no regular file", hint="name the package's file")
         try:
             return zipfile.ZipFile(self._file)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facegate_installer import _system
@@ -15,12 +13,15 @@ from facegate_installer._errors import InstallerError, StateError, UsageError
 from facegate_installer._gate import bundle_of, can_run, run_in
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from facegate_installer._layout import Layout, Version
 
 __all__ = ["CREDENTIALS", "make_gate", "use_bundle"]
 
 CREDENTIALS = "credentials"
-_MAX_DECLARATION = 64 * 1024
+_MAX_DECLARATION, _MAX_CREDENTIAL = 64 * 1024, 1024
+_ROLES = ("administrator", "enroller", "privacy_officer", "recognizer", "reviewer")
 
 
 class InitError(InstallerError):
@@ -59,26 +60,23 @@ def make_gate(layout: Layout, version: Version, declaration: Path, options: list
     except OSError as error:
         raise UsageError(f"{declaration} cannot be read: {error.strerror}", hint="name the filled-in file") from None
     _system.own_state(layout, _system.account(layout))
+    # A copy where the service's user can read it, and cannot exchange it: the original may lie in the operator's home.
+    copy = layout.etc / ".declaration.json"
     try:
-        with tempfile.TemporaryDirectory(prefix="facegate-", dir=layout.state) as folder:
-            return _make(layout, version, bundle, text, options, Path(folder))
+        write_file(copy, text)
+        try:
+            return _make(layout, version, bundle, copy, options)
+        finally:
+            copy.unlink()
     except OSError as error:
         raise told(error, "the gate cannot be made") from None
 
 
-def _make(
-    layout: Layout, version: Version, bundle: Path, declaration: bytes, options: list[str], folder: Path
-) -> list[str]:
-    """With a copy of the declaration that the service's user can read: it may lie in the operator's home."""
-    copy, badges = folder / "declaration.json", layout.state / "credentials.new"
-    owner = layout.state.stat()
-    write_file(copy, declaration, 0o644)
-    if os.geteuid() == 0:
-        for path in (folder, copy):
-            os.chown(path, owner.st_uid, owner.st_gid)
+def _make(layout: Layout, version: Version, bundle: Path, declaration: Path, options: list[str]) -> list[str]:
+    badges = layout.state / "credentials.new"
     shutil.rmtree(badges, ignore_errors=True)  # of an attempt that was cut off: these open nothing
-    arguments = ["--json", "init", str(layout.gate), "--bundle", str(bundle), "--trust", str(version.folder / "trust")]
-    arguments += ["--declaration", str(copy), "--credentials", str(badges), *options]
+    arguments = ["init", "--json", str(layout.gate), "--bundle", str(bundle), "--trust", str(version.folder / "trust")]
+    arguments += ["--declaration", str(declaration), "--credentials", str(badges), *options]
     code, said, heard = run_in(version, "facegate", arguments, owner=layout.state)
     try:
         answer = json.loads(said)
@@ -97,8 +95,17 @@ def _hand_out(layout: Layout, badges: Path) -> list[str]:
     """The recognizer's credential to /etc/facegate/credentials (root, 0600); the others wait there to be taken away."""
     place = layout.etc / CREDENTIALS
     make_folder(place, 0o700)
-    for path in sorted(badges.glob("*.credential")):
-        write_file(place / path.name, path.read_bytes(), 0o600)
+    folder = os.open(badges, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        for role in _ROLES:  # by name and without links: the folder is the service's, and this runs as root
+            name = f"{role}.credential"
+            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                write_file(place / name, os.read(file, _MAX_CREDENTIAL), 0o600)
+            finally:
+                os.close(file)
+    finally:
+        os.close(folder)
     shutil.rmtree(badges)
     sync_folder(layout.state)
     where = layout.on_device(place)

@@ -30,7 +30,8 @@ import sys
 
 FOLDER = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 program = sys.argv.pop(1)
-sys.path.pop(0)  # this folder
+if sys.path[0] == FOLDER + "/bin":
+    sys.path.pop(0)
 sys.path += [FOLDER + "/" + part for part in {paths!r}]
 sys.dont_write_bytecode = True
 
@@ -47,6 +48,7 @@ if program == "facegate-terminal":
         runpy.run_module({app!r}, run_name="__main__", alter_sys=True)
     else:
         runpy.run_path(FOLDER + "/app", run_name="__main__")
+    sys.exit(0)
 if program == "facegate-sweep":
     # Whoever opens a gate sweeps it. If the terminal has it open, it sweeps by itself, every hour.
     import contextlib
@@ -56,7 +58,7 @@ if program == "facegate-sweep":
 
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        code = main(["--json", "gate", "status"])
+        code = main(["gate", "status", "--json"])
     answer = json.loads(said.getvalue() or "{{}}")
     error = answer.get("error", {{}})
     if error.get("type") == "GateInUseError":

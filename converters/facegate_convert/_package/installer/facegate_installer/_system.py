@@ -168,18 +168,24 @@ def own_state(layout: Layout, who: Account | None) -> None:
 
 def _linked(layout: Layout) -> set[str]:
     """The units that are links of ours."""
-    try:
-        entries = [entry for entry in layout.units.iterdir() if entry.is_symlink()]
-    except FileNotFoundError:
-        return set()
+    entries = [entry for entry in _entries(layout.units) if entry.is_symlink()]
     return {entry.name for entry in entries if str(entry.readlink()) == _UNITS + entry.name}
 
 
 def _remove_unit(layout: Layout, name: str) -> None:
-    for link in (*layout.systemd.glob(f"*.wants/{name}"), layout.systemd / name, layout.units / name):
+    # By listing: glob passes over links that lead nowhere, as all do in an image.
+    wants = [folder / name for folder in _entries(layout.systemd) if folder.name.endswith(".wants")]
+    for link in (*wants, layout.systemd / name, layout.units / name):
         if link.is_symlink():
             link.unlink()
             sync_folder(link.parent)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
 
 
 def _wanted_by(unit: Path) -> list[str]:
