@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib
 import os
 from typing import TYPE_CHECKING, Any, Protocol
@@ -122,6 +123,8 @@ def _gpiod() -> Any:
 class FileLine:
     """A file that stands in for a line: it holds 0 or 1, and PATH.history every change with its second.
 
+    As with a real line, one program has it at a time.
+
     Args:
         path: made or overwritten; mode 0600.
         now: seconds.
@@ -137,6 +140,7 @@ class FileLine:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             self._file = os.open(path, flags, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # one program at a time, as the kernel has it
             self._history = os.open(f"{path}.history", flags | os.O_APPEND, 0o600)
         except OSError as error:
             self._shut()

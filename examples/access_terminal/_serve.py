@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import resource
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,8 +60,8 @@ def serve(
         FacegateError: the gate cannot be opened, or used any more.
     """
     clock = clock if clock is not None else SystemTime()
-    # Templates and keys are in this process: no core dump of it.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    with suppress(ValueError, OSError):  # templates and keys are in this process: no core dump of it
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     # ExitStack closes in the opposite order: the door is released before anything slow is taken apart.
     with ExitStack() as stack:
         service = ServiceManager()

@@ -88,6 +88,7 @@ class Terminal:
         """
         parts = self._parts
         self._look_at_gate()
+        self._tell(parts.clock.monotonic())
         parts.service.ready()
         _log.info("ready")
         try:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HardwareWatchdog", "ServiceManager"]
 
+_PATIENCE = 1.0  # seconds that systemd has for what is said once
 _log = logging.getLogger("facegate_terminal")
 _SET_TIMEOUT = 0xC0045706  # WDIOC_SETTIMEOUT of linux/watchdog.h, _IOWR('W', 6, int): so on x86 and ARM
 
@@ -44,8 +45,7 @@ class ServiceManager:
         address = environment.get("NOTIFY_SOCKET", "")
         if address[:1] not in ("/", "@"):
             return
-        # Never block the loop: what the socket does not take at once is not said.
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         try:
             made.connect("\0" + address[1:] if address.startswith("@") else address)
         except OSError as error:
@@ -60,7 +60,7 @@ class ServiceManager:
 
     def ready(self) -> None:
         """The service has started."""
-        self._send("READY=1")
+        self._send("READY=1", wait=_PATIENCE)
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`; sent when it changes."""
@@ -76,7 +76,7 @@ class ServiceManager:
 
     def stopping(self) -> None:
         """The service ends."""
-        self._send("STOPPING=1")
+        self._send("STOPPING=1", wait=_PATIENCE)
 
     def close(self) -> None:
         """Let go of the socket."""
@@ -84,8 +84,10 @@ class ServiceManager:
             self._socket.close()
             self._socket = None
 
-    def _send(self, text: str) -> None:
+    def _send(self, text: str, wait: float = 0.0) -> None:
+        """The loop is never held up: what the socket does not take at once is not said."""
         if self._socket is not None:
+            self._socket.settimeout(wait)
             with contextlib.suppress(OSError):
                 self._socket.send(text.encode())
 

@@ -47,9 +47,8 @@ def test_nobody_has_to_look_for_it_to_be_released():
     wire = Wire()
     with Door(wire, 0.2, SystemTime()) as door:
         door.open()
-        assert wire.get()
-        assert wait_until(lambda: not wire.get())
-        assert not door.is_open
+        assert wait_until(lambda: wire.values == [False, True, False])
+        assert wait_until(lambda: not door.is_open)
 
 
 def test_a_second_opening_counts_from_its_own_beginning():
@@ -146,6 +145,17 @@ def test_a_file_stands_in_for_a_line(tmp_path):
     for use in (line.get, lambda: line.set(active=True)):
         with pytest.raises(LineError, match="closed"):
             use()
+
+
+def test_a_file_belongs_to_one_program_at_a_time(tmp_path):
+    """As a real line does: a second terminal does not even set it to inactive."""
+    first = FileLine(str(tmp_path / "door"), time.monotonic)
+    first.set(active=True)
+    with pytest.raises(LineError, match="cannot stand in"):
+        FileLine(str(tmp_path / "door"), time.monotonic)
+    assert first.get()
+    first.close()
+    FileLine(str(tmp_path / "door"), time.monotonic).close()
 
 
 @pytest.mark.parametrize("place", ["no/such/folder", ".", "link"])
