@@ -69,6 +69,46 @@ static bool reaches(const scores *scores, size_t row)
     return quantized(scores->tensor, i) >= scores->least;
 }
 
+enum { AT_ONCE = 32 };
+
+/* Whether none of the AT_ONCE rows from `row` on reaches the threshold, for scores in one column. Loops for compilers. */
+static bool none_reaches(const scores *scores, size_t row)
+{
+    uint32_t reached = 0;
+    if (scores->tensor->type == FG_FLOAT32) {
+        const float *p = (const float *)scores->tensor->data + row, threshold = scores->threshold;
+        for (int i = 0; i < AT_ONCE; i++)
+            reached |= p[i] >= threshold;
+    } else if (scores->tensor->type == FG_INT8) {
+        const int8_t *p = (const int8_t *)scores->tensor->data + row;
+        int8_t largest = -128;
+        for (int i = 0; i < AT_ONCE; i++)
+            largest = p[i] > largest ? p[i] : largest;
+        reached = largest >= scores->least;
+    } else {
+        const uint8_t *p = (const uint8_t *)scores->tensor->data + row;
+        uint8_t largest = 0;
+        for (int i = 0; i < AT_ONCE; i++)
+            largest = p[i] > largest ? p[i] : largest;
+        reached = largest >= scores->least;
+    }
+    return !reached;
+}
+
+/* The first of the rows from `row` to `end` that reaches the threshold, or `end`. Nearly none does. */
+static size_t next_reaching(const scores *scores, size_t row, size_t end)
+{
+    for (; row < end; row++) {
+        while (scores->columns == 1 && row + AT_ONCE <= end && none_reaches(scores, row))
+            row += AT_ONCE;
+        if (row >= end)
+            break;
+        if (reaches(scores, row))
+            return row;
+    }
+    return end;
+}
+
 static float score_at(const scores *scores, size_t row)
 {
     return real(scores->tensor, row * scores->columns + scores->columns - 1);
@@ -194,9 +234,7 @@ int fg_decode_scrfd(const fg_tensor *score, const fg_tensor *box, const fg_tenso
     if (status != FG_OK)
         return status;
     const float unit = (float)stride;
-    for (size_t row = 0; row < rows; row++) {
-        if (!reaches(&s, row))
-            continue;
+    for (size_t row = next_reaching(&s, 0, rows); row < rows; row = next_reaching(&s, row + 1, rows)) {
         size_t cell = row / (size_t)anchors;
         float x = (float)(cell % (size_t)columns) * unit, y = (float)(cell / (size_t)columns) * unit;
         fg_face face = {.score = score_at(&s, row), .position = faces->rows + (int32_t)row};
@@ -237,8 +275,8 @@ int fg_decode_yunet(const fg_tensor *score, const fg_tensor *objectness, const f
     if (status != FG_OK)
         return status;
     const float unit = (float)stride;
-    for (size_t row = 0; row < rows; row++) {
-        if (!reaches(&s, row) || !reaches(&o, row))
+    for (size_t row = next_reaching(&s, 0, rows); row < rows; row = next_reaching(&s, row + 1, rows)) {
+        if (!reaches(&o, row))
             continue;
         float root = sqrtf(clamp01(score_at(&s, row)) * clamp01(score_at(&o, row)));
         if (!(root >= threshold))
@@ -283,9 +321,7 @@ int fg_decode_retinaface(const fg_tensor *score, const fg_tensor *box, const fg_
         const int stride = priors->strides[level], columns = cells(width, stride);
         const size_t anchors = (size_t)priors->anchors[level];
         const size_t first = row, end = row + (size_t)columns * (size_t)cells(height, stride) * anchors;
-        for (; row < end; row++) {
-            if (!reaches(&s, row))
-                continue;
+        for (row = next_reaching(&s, row, end); row < end; row = next_reaching(&s, row + 1, end)) {
             size_t cell = (row - first) / anchors, anchor = (row - first) % anchors;
             float side = priors->min_sizes[level][anchor], unit = side * priors->variances[0];
             float x = ((float)(cell % (size_t)columns) + 0.5f) * (float)stride;

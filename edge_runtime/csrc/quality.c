@@ -38,6 +38,8 @@ int fg_sharpness(const uint8_t *luma, size_t size, int width, int height, double
     return FG_OK;
 }
 
+enum { PIECE = 240 }; /* bytes whose sum fits 16 bits and whose number fits 8: vectors of small numbers */
+
 int fg_brightness(const uint8_t *luma, size_t size, int width, int height, double *mean, double *dark, double *bright)
 {
     if (!mean || !dark || !bright)
@@ -47,10 +49,18 @@ int fg_brightness(const uint8_t *luma, size_t size, int width, int height, doubl
         return status;
     uint64_t sum = 0;
     uint32_t below = 0, above = 0;
-    for (size_t i = 0; i < size; i++) {
-        sum += luma[i];
-        below += luma[i] < 32;
-        above += luma[i] >= 224;
+    for (size_t from = 0; from < size; from += PIECE) {
+        const size_t end = size - from < PIECE ? size : from + PIECE;
+        uint16_t piece = 0;
+        uint8_t dark_ones = 0, bright_ones = 0;
+        for (size_t i = from; i < end; i++) {
+            piece = (uint16_t)(piece + luma[i]);
+            dark_ones = (uint8_t)(dark_ones + (luma[i] < 32));
+            bright_ones = (uint8_t)(bright_ones + (luma[i] >= 224));
+        }
+        sum += piece;
+        below += dark_ones;
+        above += bright_ones;
     }
     *mean = (double)sum / (double)size;
     *dark = (double)below / (double)size;

@@ -110,21 +110,26 @@ const char *fg_status_name(int status)
 
 /* ---------------------------------------------------------------- templates */
 
-/* Element i of an embedding, up to the tensor's scale. */
-static double element(const fg_tensor *tensor, size_t i)
+/* The elements of an embedding, up to the tensor's scale. One loop a type. */
+static void read_elements(const fg_tensor *tensor, size_t from, size_t count, double *out)
 {
-    switch (tensor->type) {
-    case FG_FLOAT32:
-        return (double)((const float *)tensor->data)[i];
-    case FG_INT8:
-        return ((const int8_t *)tensor->data)[i] - tensor->zero_point;
-    default:
-        return ((const uint8_t *)tensor->data)[i] - tensor->zero_point;
-    }
+    const int32_t zero = tensor->zero_point;
+    if (tensor->type == FG_FLOAT32)
+        for (size_t i = 0; i < count; i++)
+            out[i] = (double)((const float *)tensor->data)[from + i];
+    else if (tensor->type == FG_INT8)
+        for (size_t i = 0; i < count; i++)
+            out[i] = ((const int8_t *)tensor->data)[from + i] - zero;
+    else
+        for (size_t i = 0; i < count; i++)
+            out[i] = ((const uint8_t *)tensor->data)[from + i] - zero;
 }
+
+enum { ELEMENTS = 64 }; /* read together */
 
 int fg_template(const fg_tensor *embedding, int8_t *out, size_t length)
 {
+    double e[ELEMENTS], largest = 0;
     if (!out)
         return FG_ENULL;
     if (length < 1 || length > FG_MAX_LENGTH)
@@ -132,18 +137,26 @@ int fg_template(const fg_tensor *embedding, int8_t *out, size_t length)
     int status = fg_check_tensor(embedding, length);
     if (status != FG_OK)
         return status;
-    double largest = 0;
-    for (size_t i = 0; i < length; i++) {
-        double magnitude = fabs(element(embedding, i));
-        if (!isfinite(magnitude))
+    for (size_t from = 0; from < length; from += ELEMENTS) {
+        const size_t count = length - from < ELEMENTS ? length - from : ELEMENTS;
+        read_elements(embedding, from, count, e);
+        bool finite = true;
+        for (size_t i = 0; i < count; i++) {
+            const double magnitude = fabs(e[i]);
+            finite &= magnitude < INFINITY; /* NaN is not */
+            largest = magnitude > largest ? magnitude : largest;
+        }
+        if (!finite)
             return FG_ERANGE;
-        if (magnitude > largest)
-            largest = magnitude;
     }
     if (largest == 0)
         return FG_EDEGENERATE;
-    for (size_t i = 0; i < length; i++)
-        out[i] = (int8_t)(int)rint(element(embedding, i) * 127.0 / largest);
+    for (size_t from = 0; from < length; from += ELEMENTS) {
+        const size_t count = length - from < ELEMENTS ? length - from : ELEMENTS;
+        read_elements(embedding, from, count, e);
+        for (size_t i = 0; i < count; i++)
+            out[from + i] = (int8_t)(int)rint(e[i] * 127.0 / largest);
+    }
     return FG_OK;
 }
 
@@ -330,15 +343,21 @@ DOT_OP FG_TARGET_DOTPROD void dot_dotprod_some(const int8_t *probe, const int8_t
                                                size_t length, int32_t *dots)
 {
     int32x4_t sums[TOGETHER];
-    for (size_t r = 0; r < rows; r++)
+    const int8_t *at[TOGETHER];
+    for (size_t r = 0; r < rows; r++) {
         sums[r] = vdupq_n_s32(0);
+        at[r] = row + r * stride;
+    }
     size_t j = 0;
-    for (; j + 64 <= length; j += 64)
-        for (size_t i = j; i < j + 64; i += 16) {
-            const int8x16_t p = vld1q_s8(probe + i);
-            for (size_t r = 0; r < rows; r++)
-                sums[r] = vdotq_s32(sums[r], p, vld1q_s8(row + r * stride + i));
+    for (; j + 64 <= length; j += 64) {
+        const int8x16_t p = vld1q_s8(probe + j), q = vld1q_s8(probe + j + 16);
+        const int8x16_t s = vld1q_s8(probe + j + 32), t = vld1q_s8(probe + j + 48);
+        for (size_t r = 0; r < rows; r++) {
+            sums[r] = vdotq_s32(vdotq_s32(sums[r], p, vld1q_s8(at[r])), q, vld1q_s8(at[r] + 16));
+            sums[r] = vdotq_s32(vdotq_s32(sums[r], s, vld1q_s8(at[r] + 32)), t, vld1q_s8(at[r] + 48));
+            at[r] += 64;
         }
+    }
     for (size_t r = 0; r < rows; r++)
         dots[r] = sum_lanes(sums[r]) + dot_tail(probe, row + r * stride, j, length);
 }
