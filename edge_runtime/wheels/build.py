@@ -21,14 +21,18 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import zlib
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import wheel_source as source
 import wheel_tools as tools
 from wheel_repack import repack
 from wheel_targets import TARGETS, WheelError, WheelTarget, chosen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = tools.ROOT
 WHEELHOUSE = ROOT / "wheelhouse"
@@ -38,7 +42,8 @@ TOOLS = ("cffi", "setuptools", "ziglang")  # what decides the bytes
 def arguments(given: list[str]) -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(
-        prog="build.py", description="Build facegate's wheels with zig, check them, and prove that they are reproducible."
+        prog="build.py",
+        description="Build facegate's wheels with zig, check them, and prove that they are reproducible.",
     )
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"{', '.join(TARGETS)} (default: all)")
     parser.add_argument("--commit", metavar="REV", help="build what is committed there, not the working tree")
@@ -47,7 +52,9 @@ def arguments(given: list[str]) -> argparse.Namespace:
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--check", action="store_true", help="build nothing: check the wheels that are in the folder")
-    mode.add_argument("--check-reproducible", action="store_true", help="build everything twice and compare; keep nothing")
+    mode.add_argument(
+        "--check-reproducible", action="store_true", help="build everything twice and compare; keep nothing"
+    )
     return parser.parse_args(given)
 
 
@@ -98,6 +105,7 @@ def provenance(commit: str | None) -> dict[str, object]:
         "changed": [] if commit else source.changed(ROOT),
         "source_date_epoch": source.source_date(ROOT, commit),
         "python_headers": platform.python_version(),
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,
         "tools": {tool: metadata.version(tool) for tool in TOOLS},
     }
 
@@ -128,8 +136,9 @@ def make(options: argparse.Namespace, targets: list[WheelTarget]) -> None:
         made_by = provenance(options.commit)
         wheels = build(targets, options.commit, Path(work), tools.ENVIRONMENT / "zig-cache")
         publish(wheels, folder, made_by)
-    if made_by["changed"]:
-        print(f"not committed: {', '.join(made_by['changed'])}. Nobody else can build these bytes: see --commit")
+    changed = [] if options.commit else source.changed(ROOT)
+    if changed:
+        print(f"not committed: {', '.join(changed)}. Nobody else can build these bytes: see --commit")
     for wheel in wheels:
         made = folder / wheel.name
         print(f"{sha256(made)}  {made.stat().st_size:>9}  {made}")
@@ -142,7 +151,9 @@ def check(options: argparse.Namespace, targets: list[WheelTarget]) -> None:
     for target in targets:
         wheels = sorted(options.output.glob(f"facegate-*-{target.platform}.whl"))
         if not wheels:
-            raise WheelError(f"no wheel of {target.name} in {options.output}", hint="make wheels builds it", exit_code=5)
+            raise WheelError(
+                f"no wheel of {target.name} in {options.output}", hint="make wheels builds it", exit_code=5
+            )
         for wheel in wheels:
             check_wheel(wheel, target)
             print(f"{wheel.name}: good")
@@ -152,7 +163,9 @@ def check_reproducible(options: argparse.Namespace, targets: list[WheelTarget]) 
     """`build.py --check-reproducible`: two builds that have nothing in common but the source and the tools."""
     commit = options.commit or source.commit(ROOT) if not source.changed(ROOT) else options.commit
     sums: list[dict[str, str]] = []
-    os.environ.setdefault("SOURCE_DATE_EPOCH", str(source.source_date(ROOT, commit)))  # a commit meanwhile changes nothing
+    os.environ.setdefault(
+        "SOURCE_DATE_EPOCH", str(source.source_date(ROOT, commit))
+    )  # a commit meanwhile changes nothing
     for name, zone, mask in (("one", "UTC", 0o022), ("the other, of a longer name", "Pacific/Auckland", 0o077)):
         os.environ["TZ"] = zone
         os.umask(mask)
@@ -179,8 +192,6 @@ def main(given: list[str]) -> int:
             tools.enter([str(Path(__file__).resolve()), *given])
         if options.commit:
             options.commit = source.commit(ROOT, options.commit)
-            if options.commit is None:
-                raise WheelError("--commit needs a git checkout", hint="build without it", exit_code=2)
         command = check if options.check else check_reproducible if options.check_reproducible else make
         command(options, targets)
     except WheelError as error:

@@ -2,8 +2,8 @@
 
 `_PYTHON_SYSCONFIGDATA_NAME` and `_PYTHON_HOST_PLATFORM` are how CPython's own cross builds say it: the first names a
 module with the values that setuptools would otherwise take from the host's Python (its compiler, its flags, its
-headers). So nothing of the host's configuration gets into a wheel, and build_native.py stays the one place that says how
-the kernels are compiled.
+headers). So nothing of the host's configuration gets into a wheel, and build_native.py stays the one place that says
+how the kernels are compiled.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from wheel_tools import tail, zig
 
 PYCONFIG = Path(__file__).resolve().with_name("pyconfig.h")
 # Full RELRO and a stack that is not executed; --build-id is a hash of the contents.
-LINK = ("-shared", "-Wl,-z,relro,-z,now,-z,noexecstack", "-Wl,--build-id=sha1")
+LINK = ("-shared", "-Wl,-z,relro,-z,now,-z,noexecstack", "-Wl,--build-id=sha1", "-Wl,--gc-sections")
 STRIP = ("-s",)
 
 

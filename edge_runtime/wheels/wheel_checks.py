@@ -39,29 +39,39 @@ def check_wheel(wheel: Path, target: WheelTarget) -> None:
 
 
 def check_instructions(module: Path, target: WheelTarget) -> None:
-    """Check that no function of the unstripped `module` needs more of the processor than every machine of `target` has."""
+    """Check that no function of the unstripped `module` needs more than every machine of `target` has."""
     found = wheel_instructions.unguarded(module, target)
     if found:
         raise WheelError(
             f"instructions that not every {target.name} machine has are in: {', '.join(found)}",
-            hint="such functions need 'neon' (armv7l) or 'dotprod' (aarch64) in their names, and a test before they are called",
+            hint="its name has to say neon (armv7l) or dotprod (aarch64), and it is called only after a test",
         )
 
 
 def archive_faults(wheel: Path, target: WheelTarget) -> list[str]:
     """What is wrong with the archive: its name, its tag, its members, its RECORD."""
-    found = []
-    if not wheel.name.endswith(f"-{target.tag}.whl"):
-        found.append(f"its name does not say {target.tag}")
+    found = [] if wheel.name.endswith(f"-{target.tag}.whl") else [f"its name does not say {target.tag}"]
     try:
         with zipfile.ZipFile(wheel) as archive:
             infos = archive.infolist()
             members = {info.filename: archive.read(info) for info in infos}
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         return [f"it is no readable ZIP: {error}"]
-    if len(members) != len(infos):
-        found.append("it has a file twice")
     metadata = "-".join(wheel.name.split("-")[:2]) + ".dist-info/"
+    modules = sorted(member for member in members if member.endswith(".so") or ".so." in member)
+    if modules != [MODULE]:
+        found.append(f"its native modules are {modules}, not {MODULE} alone")
+    said = members.get(f"{metadata}WHEEL", b"").decode().splitlines()
+    lines = ("Root-Is-Purelib: false", f"Tag: {target.tag}")
+    found += [f"its WHEEL does not say '{line}'" for line in lines if line not in said]
+    return found + member_faults(infos) + record_faults(members, f"{metadata}RECORD")
+
+
+def member_faults(infos: list[zipfile.ZipInfo]) -> list[str]:
+    """What is wrong with names, dates and modes of an archive's members."""
+    found = []
+    if len({info.filename for info in infos}) != len(infos):
+        found.append("it has a file twice")
     if len({info.date_time for info in infos}) != 1:
         found.append("its files are of different dates")
     for info in infos:
@@ -69,14 +79,7 @@ def archive_faults(wheel: Path, target: WheelTarget) -> list[str]:
             found.append(f"{info.filename} has the mode {info.external_attr >> 16:o}")
         if PurePosixPath(info.filename).suffix in {".pyc", ".c", ".h", ".o"} or info.filename.startswith("tests/"):
             found.append(f"{info.filename} does not belong into a wheel")
-    modules = sorted(member for member in members if member.endswith(".so") or ".so." in member)
-    if modules != [MODULE]:
-        found.append(f"its native modules are {modules}, not {MODULE} alone")
-    said = members.get(f"{metadata}WHEEL", b"").decode().splitlines()
-    for line in ("Root-Is-Purelib: false", f"Tag: {target.tag}"):
-        if line not in said:
-            found.append(f"its WHEEL does not say '{line}'")
-    return found + record_faults(members, f"{metadata}RECORD")
+    return found
 
 
 def record_faults(members: dict[str, bytes], name: str) -> list[str]:

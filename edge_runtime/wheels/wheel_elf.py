@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 from elftools.elf.sections import ARMAttributesSection
-from wheel_targets import WheelTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from wheel_targets import WheelTarget
 
 LIBRARIES = ("libc.so.6", "libm.so.6")
 EXPORTED = {"PyInit__native", "_cffi_pypyinit__native"}
 DF_BIND_NOW, DF_1_NOW = 0x8, 0x1
 HARD_FLOAT = 0x400  # EF_ARM_ABI_FLOAT_HARD
-VFPV3_D16 = 4  # Tag_FP_arch: sixteen registers; no more is asked for
+VFP_D16 = {0, 1, 2, 4}  # Tag_FP_arch: none, VFPv1, VFPv2, VFPv3-D16: sixteen registers at most
 ARMV7 = 10  # Tag_CPU_arch
 
 
@@ -43,14 +46,15 @@ def _needs(elf: ELFFile, dynamic: DynamicSection, target: WheelTarget) -> Iterat
     tags = list(dynamic.iter_tags())
     allowed = {*LIBRARIES, target.loader}
     for tag in tags:
-        if tag.entry.d_tag == "DT_NEEDED" and tag.needed not in allowed:
-            yield f"it needs {tag.needed}; only {', '.join(sorted(allowed))} are everywhere"
+        needed = getattr(tag, "needed", None)  # of DT_NEEDED alone
+        if needed and needed not in allowed:
+            yield f"it needs {needed}; only {', '.join(sorted(allowed))} are everywhere"
         if tag.entry.d_tag in {"DT_RPATH", "DT_RUNPATH"}:
             yield f"it looks for libraries in a folder of its own ({tag.entry.d_tag})"
     for section in elf.iter_sections():
         if isinstance(section, GNUVerNeedSection):
             for library, versions in section.iter_versions():
-                yield from _too_new(library.name, (version.name for version in versions), target)
+                yield from _too_new(str(library.name), (version.name for version in versions), target)
 
 
 def _too_new(library: str, versions: Iterator[str], target: WheelTarget) -> Iterator[str]:
@@ -88,7 +92,7 @@ def _contents(elf: ELFFile) -> Iterator[str]:
     for section in elf.iter_sections():
         if section.name == ".symtab" or section.name.startswith((".debug", ".zdebug")):
             yield f"it is not stripped: it has {section.name}"
-    symbols = elf.get_section_by_name(".dynsym")
+    symbols: Any = elf.get_section_by_name(".dynsym")
     exported = {
         symbol.name
         for symbol in (symbols.iter_symbols() if symbols else ())
@@ -112,7 +116,7 @@ def _arm(elf: ELFFile) -> Iterator[str]:
                     said.update({attribute.tag: attribute.value for attribute in subsection.iter_attributes()})
     if said.get("TAG_CPU_ARCH", 0) > ARMV7:
         yield "it says that it is for a processor newer than ARMv7"
-    if said.get("TAG_FP_ARCH", 0) > VFPV3_D16:
+    if said.get("TAG_FP_ARCH", 0) not in VFP_D16:
         yield "it says that it needs 32 floating-point registers"
     if said.get("TAG_ADVANCED_SIMD_ARCH", 0):
         yield "it says that it needs NEON"

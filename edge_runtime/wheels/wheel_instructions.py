@@ -1,18 +1,23 @@
 """Instructions that not every machine of a target has, found function by function.
 
-A kernel may have a variant for a better processor, in functions whose names say so; a program on a lesser one never calls
-them. Everywhere else such an instruction would end the program, so none may be there, whatever a compiler makes of plain C.
+A kernel may have a variant for a better processor, in functions whose names say so; a program on a lesser one never
+calls them. Everywhere else such an instruction would end the program, so none may be there, whatever a compiler makes
+of plain C.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
-from wheel_targets import WheelTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from wheel_targets import WheelTarget
 
 # What the name of a function has that may use more than the target's least: checked at run time before it is called.
 GUARDED = {"EM_ARM": ("neon",), "EM_AARCH64": ("dotprod",)}
@@ -42,7 +47,7 @@ def dotprod(word: int) -> bool:
 
 
 def better(code: bytes, kind: str) -> Iterator[int]:
-    """Where in `code` such instructions are: `kind` is 't' (Thumb), 'a' (ARM) or 'x' (A64), in mapping symbols' letters."""
+    """Where in `code` such instructions are; `kind` is a mapping symbol's letter: t (Thumb), a (ARM), x (A64)."""
     at = 0
     while at + (2 if kind == "t" else 4) <= len(code):
         if kind != "t":
@@ -68,7 +73,10 @@ def unguarded(path: Path, target: WheelTarget) -> list[str]:
     found = []
     with path.open("rb") as stream:
         elf = ELFFile(stream)
-        table = next((part for part in elf.iter_sections() if isinstance(part, SymbolTableSection) and part.name == ".symtab"), None)
+        table = next(
+            (part for part in elf.iter_sections() if isinstance(part, SymbolTableSection) and part.name == ".symtab"),
+            None,
+        )
         if table is None:
             return ["the module to look into has no symbols"]
         for number, section in enumerate(elf.iter_sections()):

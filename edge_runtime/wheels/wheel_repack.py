@@ -8,7 +8,10 @@ import hashlib
 import io
 import time
 import zipfile
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHARED_OBJECT = 0o100755
 FILE = 0o100644

@@ -7,12 +7,25 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wheel_targets import WheelError
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 # What the build backend reads. Tests, documentation and examples change no byte of a wheel.
-PARTS = ("LICENSE", "README.md", "converters", "edge_runtime", "examples", "pyproject.toml", "sdk", "setup.cfg", "setup.py")
+PARTS = (
+    "LICENSE",
+    "README.md",
+    "converters",
+    "edge_runtime",
+    "examples",
+    "pyproject.toml",
+    "sdk",
+    "setup.cfg",
+    "setup.py",
+)
 MADE = ("__pycache__", "*.so", "*.o", "*.egg-info", "_native.c")  # never source, wherever there is no git to say so
 NO_GIT_DATE = 1_767_225_600  # 2026-01-01, where neither git nor SOURCE_DATE_EPOCH says one
 ZIP_DATES = (315_532_800, 4_354_819_198)  # 1980 to 2107: what a ZIP can say
@@ -59,13 +72,15 @@ def source_date(root: Path, revision: str | None = None) -> int:
 
 
 def commit(root: Path, revision: str = "HEAD") -> str | None:
-    """The commit that `revision` names, or None without git.
+    """The commit that `revision` names; without git there is None for HEAD.
 
     Raises:
         WheelError: if it names none.
     """
     if not (root / ".git").exists():
-        return None
+        if revision == "HEAD":
+            return None
+        raise WheelError("there are no commits: this is no git checkout", hint="build without --commit", exit_code=2)
     try:
         return (git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}") or "").strip() or None
     except WheelError:

@@ -58,9 +58,9 @@ class WheelTarget:
         return ("-target", f"{self.triple}.{self.glibc[0]}.{self.glibc[1]}", *self.cpu)
 
 
-# 2.28 is Debian 10, RHEL 8, Ubuntu 18.10: older than every distribution that numpy and LiteRT still have wheels for. The
-# only manylinux tag of armv7l that pip knows starts at 2.31. armv7l is built for the least of these machines: Thumb-2 and
-# sixteen VFP registers, no NEON, because there are ARMv7 processors without it.
+# 2.28 is Debian 10 and RHEL 8: older than any system that LiteRT's own wheels run on. manylinux knows armv7l from 2.31
+# on. armv7l is built for the least of these machines, Thumb-2 and sixteen VFP registers: there are ARMv7 processors
+# without NEON. LLVM's v7a has NEON unless it is taken away, and with it the upper sixteen registers.
 TARGETS = {
     target.name: target
     for target in (
@@ -96,7 +96,5 @@ def chosen(names: list[str]) -> list[WheelTarget]:
     """The targets of these names in the table's order; all if none is named."""
     unknown = sorted(set(names) - set(TARGETS))
     if unknown:
-        raise WheelError(
-            f"no such target: {', '.join(unknown)}", hint=f"targets are {', '.join(TARGETS)}", exit_code=2
-        )
+        raise WheelError(f"no such target: {', '.join(unknown)}", hint=f"targets are {', '.join(TARGETS)}", exit_code=2)
     return [target for target in TARGETS.values() if not names or target.name in names]

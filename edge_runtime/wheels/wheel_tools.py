@@ -95,8 +95,10 @@ def make_environment(python: Path) -> None:
     shutil.rmtree(ENVIRONMENT, ignore_errors=True)
     steps = (
         [sys.executable, "-m", "venv", str(ENVIRONMENT)],
-        [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--progress-bar", "off"]
-        + ["--require-hashes", "--only-binary=:all:", "--requirement", str(PINS)],
+        [
+            *(str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--progress-bar", "off"),
+            *("--require-hashes", "--only-binary=:all:", "--requirement", str(PINS)),
+        ],
     )
     for step in steps:
         done = subprocess.run(step, capture_output=True, text=True, check=False)  # noqa: S603
