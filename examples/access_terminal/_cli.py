@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _DEFAULT = "/etc/facegate/terminal.toml"
-_EPILOG = "Exit codes: 0 done, 1 the answer is no, 2 usage, 3 configuration, 4 not trusted, 5 environment."
+_EPILOG = "Exit codes: 0 done, 1 the answer is no, 2 usage, 3 configuration, 4 not trusted, 5 environment, 70 a bug."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # noqa: BLE001 - a bug: told where it is, and not what it held, which may be a name
+        frames = traceback.extract_tb(error.__traceback__)
+        where = " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames[-6:]))
+        print(f"facegate_terminal: this is a bug: {type(error).__name__} at {where}", file=sys.stderr)
+        return 70
 
 
 def _do(given: argparse.Namespace) -> int:

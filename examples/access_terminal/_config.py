@@ -10,12 +10,10 @@ import difflib
 import stat
 import sys
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from facegate_terminal._errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = [
     "CameraConfig",
@@ -32,7 +30,7 @@ __all__ = [
 ]
 
 _MAX_FILE = 64 * 1024
-_HINT = "examples/access_terminal/terminal.toml shows every key with its default"
+_HINT = f"{Path(__file__).with_name('terminal.toml')} shows every key with its default"
 
 
 def _number(default: float, low: float, high: float) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from typing import TYPE_CHECKING
@@ -111,7 +112,8 @@ class Door:
             if self._failures == _GIVE_UP:
                 _log.critical("the door's line cannot be released: it is given back to the kernel")
                 self._closed = True
-                self._line.close()
+                with contextlib.suppress(LineError):
+                    self._line.close()
         else:
             self._failures = 0
             self._until = None

@@ -6,6 +6,7 @@ Written against the Picamera2 manual and tested with a module of the same interf
 from __future__ import annotations
 
 import importlib
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["PiCamera"]
 
 _BUFFERS = 4
+_SYSTEM = "/usr/lib/python3/dist-packages"
 # The runtime takes NV12 where it lies. YUV420 has its chroma in two planes: they are woven into one NV12 frame that is
 # made once.
 _FORMATS = ("NV12", "YUV420")
@@ -47,12 +49,7 @@ class PiCamera:
         self._job: Any = None
         self._request: Any = None
         self._mapped: Any = None
-        try:
-            picamera2 = importlib.import_module("picamera2")  # of the system, and only there
-        except ImportError:
-            raise CameraMissingError(
-                "picamera2 is not installed", hint="apt install python3-picamera2, and let the environment see it"
-            ) from None
+        picamera2 = _picamera2()
         self._map = picamera2.MappedArray
         try:
             self._camera = picamera2.Picamera2(config.number)
@@ -159,3 +156,23 @@ class PiCamera:
             pass  # it is being given up
         finally:
             camera.close()
+
+
+def _picamera2() -> Any:
+    """The system's module: pip has none that fits its libcamera, and a package's own Python path leaves it out.
+
+    The system's packages come after our own, and only if they are asked for here.
+    """
+    for path in ("", _SYSTEM):
+        if path and path not in sys.path:
+            sys.path.append(path)
+        try:
+            return importlib.import_module("picamera2")
+        except ImportError:
+            continue
+        except ValueError:  # "numpy.dtype size changed": what it imports was compiled for another numpy
+            raise CameraMissingError(
+                "the system's picamera2 does not go with this numpy",
+                hint="Debian 12's wants numpy 1: use Raspberry Pi OS of Debian 13, or an environment with numpy<2",
+            ) from None
+    raise CameraMissingError("picamera2 is not installed", hint="apt install python3-picamera2") from None

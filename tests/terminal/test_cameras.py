@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 import threading
@@ -227,12 +228,18 @@ def test_a_pi_camera_that_breaks(picamera2):
     assert picamera2.made.closed
 
 
-def test_where_there_is_no_picamera2(monkeypatch):
-    """It is the system's package: the hint says which."""
-    monkeypatch.setitem(sys.modules, "picamera2", None)
+def test_where_there_is_no_picamera2(monkeypatch, tmp_path):
+    """It is the system's package: looked for there, after our own, and the hint says which."""
+    monkeypatch.setattr("facegate_terminal._picamera._SYSTEM", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [*sys.path])
     with pytest.raises(CameraMissingError, match="not installed") as caught:
         PiCamera(PI)
     assert "python3-picamera2" in caught.value.hint
+    assert sys.path[-1] == str(tmp_path)
+    (tmp_path / "picamera2.py").write_text("raise ValueError('numpy.dtype size changed')")
+    importlib.invalidate_caches()
+    with pytest.raises(CameraMissingError, match="does not go with this numpy"):
+        PiCamera(PI)
 
 
 # --- pictures ----------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from PIL import Image
 
 from facegate import Frame, open_gate
 from facegate.simulation import Cue, Script, SimulatedCamera, Visitor
+from facegate_terminal._cli import main
 from facegate_terminal._clock import SystemTime
 from facegate_terminal._config import Config, DoorConfig, GateConfig, StatusConfig, VisitConfig
 from facegate_terminal._errors import CameraOverError
@@ -323,3 +324,12 @@ def test_a_script_that_cannot_be_played(tmp_path, content):
     done = run(tmp_path / "none.toml", "--simulated", "--fast", "--script", str(path))
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
+
+
+def test_a_bug_tells_no_names(tmp_path, monkeypatch, capsys):
+    """What nobody expected ends the program with 70, the place in the code, and nothing that an error may hold."""
+    monkeypatch.setattr("facegate_terminal._cli.load_config", lambda _: {}["visitor-1"])
+    assert main(["--config", str(tmp_path / "x")]) == 70
+    said = capsys.readouterr().err
+    assert "this is a bug: KeyError at test_service.py:" in said
+    assert "visitor" not in said
