@@ -9,7 +9,7 @@ KINDS := py c h json onnx fgb pub md
 SOURCES := $(shell find sdk converters edge_runtime $(patsubst %,-name '*.%' -o,$(KINDS)) -false) setup.cfg setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo reference test arm emulate onnx-tf torture check lint types sanitize bench train wheels clean
+.PHONY: help demo reference test arm emulate onnx-tf budgets torture check lint types sanitize bench train wheels clean
 
 help:
 	@echo 'make demo    convert models, sign a bundle, enroll rendered people, recognise them, print the signed decisions'
@@ -17,6 +17,7 @@ help:
 	@echo 'make test    build the wheel, install it, run every test against it'
 	@echo 'make arm     emulated ARM machines in .arm (1 minute, 420 MB), on which make test runs the kernels and the pipeline'
 	@echo 'make emulate only the tests on them'
+	@echo 'make budgets instructions of kernels and models on emulated cores against their budgets (some minutes)'
 	@echo 'make onnx-tf an environment for facegate convert --via onnx-tf, 1.4 GB; the tests use it if it is there'
 	@echo 'make torture kill a gate 520 times, take its power 300 times, let every write fail: about an hour'
 	@echo 'make check   lint, types, and the C kernels under ASan and UBSan'
@@ -89,12 +90,17 @@ test: $(VENV)/dev .venv-tflite/made
 	if [ -e .venv-onnx-tf/made ]; then FACEGATE_ONNX_TF_PYTHON=$$PWD/.venv-onnx-tf/bin/python; export FACEGATE_ONNX_TF_PYTHON; fi; \
 	$(BIN)/python -m pytest -q
 
-# FACEGATE_EMULATION=0 makes the tests leave it out; they say so.
-arm: $(VENV)/made
+# The tests use it if it is there, with the wheel of `make wheels`. FACEGATE_EMULATION=0 leaves it out: they say so.
+arm: $(VENV)/convert
 	@$(BIN)/python tests/emulated/machine.py make
+	@$(BIN)/python tests/emulated/package_cache.py
 
-emulate: $(VENV)/dev arm
+emulate: $(VENV)/dev wheels arm
 	$(BIN)/python -m pytest -q tests/emulated
+
+# What is counted is what is shipped. After a change that is meant: $(BIN)/python tests/emulated/budgets.py update
+budgets: $(VENV)/convert wheels arm
+	@$(BIN)/python tests/emulated/budgets.py check
 
 torture: $(VENV)/dev
 	FACEGATE_KILLS=$(or $(KILLS),520) FACEGATE_LOSSES=300 FACEGATE_FAULTS=1 FACEGATE_SEED=$(or $(SEED),1) \
@@ -130,4 +136,4 @@ wheels:
 	@$(PYTHON) edge_runtime/wheels/build.py $(TARGETS) $(if $(COMMIT),--commit $(COMMIT))
 
 clean:
-	rm -rf wheelhouse .venv .venv-wheels .venv-tflite .venv-onnx-tf dist build demo-out *.egg-info edge_runtime/facegate_edge/*.so edge_runtime/facegate_edge/_native.c .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .arm wheelhouse .venv .venv-wheels .venv-tflite .venv-onnx-tf dist build demo-out *.egg-info edge_runtime/facegate_edge/*.so edge_runtime/facegate_edge/_native.c .pytest_cache .mypy_cache .ruff_cache .hypothesis
