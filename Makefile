@@ -98,7 +98,7 @@ arm: $(VENV)/convert
 emulate: $(VENV)/dev wheels arm
 	$(BIN)/python -m pytest -q tests/emulated
 
-# What is counted is what is shipped. After a change that is meant: $(BIN)/python tests/emulated/budgets.py update
+# What is counted is what is shipped. After a change that is meant: .venv/bin/python tests/emulated/budgets.py update
 budgets: $(VENV)/convert wheels arm
 	@$(BIN)/python tests/emulated/budgets.py check
 
