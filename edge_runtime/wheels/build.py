@@ -68,7 +68,11 @@ def alone(folder: Path) -> Iterator[None]:
     """Wait until no other build writes into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another build writes into {folder}: waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -199,6 +203,9 @@ def main(given: list[str]) -> int:
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"error: {error}\nhint: is there room on the disk, and may this user write there?", file=sys.stderr)
+        return 5
     except KeyboardInterrupt:
         return 130
     return 0

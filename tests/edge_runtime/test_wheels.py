@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
 import os
@@ -22,12 +23,16 @@ WHEELHOUSE = ROOT / "wheelhouse"
 TOOLS = ROOT / ".venv-wheels"
 sys.path.insert(0, str(FOLDER))
 
-import build  # noqa: E402 - beside the sources, in no package
-import wheel_backend  # noqa: E402
+import wheel_backend  # noqa: E402 - beside the sources, in no package
 import wheel_source  # noqa: E402
 import wheel_tools  # noqa: E402
 from wheel_repack import repack  # noqa: E402
 from wheel_targets import TARGETS, WheelError, chosen  # noqa: E402
+
+# Not by its name: the tests' environment has another `build`.
+_spec = importlib.util.spec_from_file_location("facegate_wheels_build", FOLDER / "build.py")
+build = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(build)
 
 HOST = TARGETS["x86_64"]
 
@@ -170,6 +175,55 @@ def test_another_system_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(wheel_tools, "enter", lambda _: pytest.fail("went on"))
     assert build.main([]) == 5
     assert "hint: any such PC" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(monkeypatch, capsys, tmp_path):
+    """Not a traceback: what could not be opened, before anything is built."""
+    monkeypatch.setattr(wheel_tools, "check_host", lambda: None)
+    monkeypatch.setattr(wheel_tools, "inside", lambda: True)
+    monkeypatch.setattr(build, "build", lambda *_: pytest.fail("went on"))
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    assert build.main(["--output", str(tmp_path / "file")]) == 5
+    assert "error: " in capsys.readouterr().err
+
+
+def test_nothing_to_check_is_said(monkeypatch, capsys, tmp_path):
+    """`--check` of an empty folder is not a good answer."""
+    pytest.importorskip("elftools", reason="needs pyelftools: pip install 'facegate[dev]'")
+    monkeypatch.setattr(wheel_tools, "check_host", lambda: None)
+    monkeypatch.setattr(wheel_tools, "inside", lambda: True)
+    assert build.main(["--check", "armv7l", "--output", str(tmp_path)]) == 5
+    assert "no wheel of armv7l" in capsys.readouterr().err
+
+
+def test_a_failed_build_leaves_the_wheelhouse_as_it_was(monkeypatch, tmp_path):
+    """What was good stays when the next is not."""
+    old = tmp_path / f"facegate-1.0-{HOST.tag}.whl"
+    old.write_bytes(b"good")
+
+    def fail(*_):
+        raise WheelError("no", exit_code=70)
+
+    monkeypatch.setattr(wheel_tools, "check_host", lambda: None)
+    monkeypatch.setattr(wheel_tools, "inside", lambda: True)
+    monkeypatch.setattr(build, "provenance", lambda _: {})
+    monkeypatch.setattr(build, "build", fail)
+    assert build.main(["--output", str(tmp_path)]) == 70
+    assert old.read_bytes() == b"good"
+
+
+def test_a_newer_wheel_takes_the_place_of_the_older(tmp_path):
+    """One wheel a target, and sums of what is there."""
+    (tmp_path / "new").mkdir()
+    for name in (f"facegate-1.0-{HOST.tag}.whl", f"facegate-1.0-{TARGETS['armv7l'].tag}.whl"):
+        (tmp_path / name).write_bytes(b"old")
+    new = tmp_path / "new" / f"facegate-1.1-{HOST.tag}.whl"
+    new.write_bytes(b"new")
+    build.publish([new], tmp_path, {"commit": "abc"})
+    there = sorted(path.name for path in tmp_path.glob("*.whl"))
+    assert there == [f"facegate-1.0-{TARGETS['armv7l'].tag}.whl", new.name]
+    assert json.loads((tmp_path / f"{new.name}.json").read_text())["sha256"] == build.sha256(new)
+    assert [line.split()[1] for line in (tmp_path / "SHA256SUMS").read_text().splitlines()] == there
 
 
 def test_missing_headers_are_named(monkeypatch, capsys, tmp_path):
