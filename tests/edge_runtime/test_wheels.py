@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "edge_runtime" / "wheels"
 WHEELHOUSE = ROOT / "wheelhouse"
 TOOLS = ROOT / ".venv-wheels"
-sys.path.insert(0, str(FOLDER))
+sys.path.append(str(FOLDER))
 
 import wheel_backend  # noqa: E402 - beside the sources, in no package
 import wheel_source  # noqa: E402
