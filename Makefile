@@ -5,8 +5,8 @@ FACES ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-KINDS := py c h json onnx fgb pub md
-SOURCES := $(shell find sdk converters edge_runtime $(patsubst %,-name '*.%' -o,$(KINDS)) -false) setup.cfg setup.py pyproject.toml
+KINDS := py c h json onnx fgb pub md toml
+SOURCES := $(shell find sdk converters edge_runtime examples/access_terminal $(patsubst %,-name '*.%' -o,$(KINDS)) -false) setup.cfg setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help demo reference test arm emulate onnx-tf budgets torture check lint types sanitize bench train wheels clean
@@ -115,6 +115,9 @@ lint: $(VENV)/dev
 
 types: $(VENV)/dev
 	MYPYPATH=sdk:converters:edge_runtime $(BIN)/mypy
+	@# An example's folder has another name than the package that it is installed as.
+	@mkdir -p build/types && ln -sfn ../../examples/access_terminal build/types/facegate_terminal
+	MYPYPATH=sdk:converters:edge_runtime:build/types $(BIN)/mypy -p facegate_terminal
 
 sanitize: $(VENV)/dev
 	PYTHON=$(BIN)/python sh edge_runtime/csrc/sanitize.sh

@@ -7,6 +7,7 @@ Nothing in it is secret: the gate's credential is named by its file, or comes fr
 from __future__ import annotations
 
 import difflib
+import importlib
 import stat
 import sys
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -271,15 +272,12 @@ def parse_config(text: str, base: Path) -> Config:
 
 
 def _read_toml(text: str) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib  # noqa: PLC0415 - where it is
-    else:
-        try:
-            import tomli as tomllib  # noqa: PLC0415
-        except ImportError:
-            raise ConfigError(
-                "Python 3.10 cannot read TOML by itself", hint="pip install 'facegate[terminal]' brings tomli"
-            ) from None
+    try:
+        tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    except ImportError:
+        raise ConfigError(
+            "Python 3.10 cannot read TOML by itself", hint="pip install 'facegate[terminal]' brings tomli"
+        ) from None
     try:
         return dict(tomllib.loads(text))
     except (ValueError, RecursionError) as error:
