@@ -27,9 +27,9 @@ __all__ = ["FORMAT", "FORMAT_VERSION", "describe_conditions", "describe_distribu
 
 FORMAT, FORMAT_VERSION = "facegate-measurement", 1
 
-# A machine is quiet if hardly anything else ran when it began, and the slow frames are not much slower than the others.
+# A machine is quiet if hardly anything else ran when it began, and slow frames are not much slower than the fastest.
 _QUIET_LOAD = 0.5
-_QUIET_SPREAD = 1.25  # of the 90th percentile to the median
+_QUIET_SPREAD = 1.5  # of the 90th percentile to the smallest
 _HOT = 80.0  # degrees Celsius: the Raspberry Pi's firmware begins to slow down there
 _DISTRIBUTIONS = {"ai-edge-litert": "litert", "tflite-runtime": "tflite"}
 
@@ -137,7 +137,7 @@ def sanity(document: Mapping[str, Any]) -> dict[str, Any]:
     Computed again by whoever reads one, so that it cannot be written otherwise.
     """
     before, after = (_conditions(document[name]) for name in ("before", "after"))
-    spreads = [run["total"]["p90_ms"] / max(run["total"]["p50_ms"], 1e-4) for run in document["runs"]]
+    spreads = [run["total"]["p90_ms"] / max(run["total"]["min_ms"], 1e-4) for run in document["runs"]]
     quiet = None
     if before.load is not None:
         quiet = before.load <= _QUIET_LOAD and max(spreads) <= _QUIET_SPREAD
@@ -150,7 +150,7 @@ def sanity(document: Mapping[str, Any]) -> dict[str, Any]:
     if before.load is not None and before.load > _QUIET_LOAD:
         notes.append(f"busy: {before.load:g} processes were running on average when it began")
     if max(spreads) > _QUIET_SPREAD:
-        notes.append(f"noisy: the 90th percentile is {max(spreads):.2f} times the median")
+        notes.append(f"noisy: the 90th percentile is {max(spreads):.2f} times the smallest")
     if throttled:
         notes.append("throttled: the processor was slowed down by heat or by its supply")
     elif after.temperature is not None and after.temperature >= _HOT:

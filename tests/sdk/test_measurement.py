@@ -9,6 +9,7 @@ import platform
 import re
 import socket
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -114,14 +115,14 @@ def test_a_measurement_says_nothing_of_whose_machine_it_is(document, pi):
     """No serial number, host name, machine id, address of a network, user, path or time of day."""
     text = json.dumps(document)
     private = ["abcdef01", "annas-front-door", "0123456789abcdef0123456789abcdef", "dc:a6:32", str(pi), platform.node()]
-    private += [socket.gethostname(), os.path.expanduser("~"), os.environ.get("USER", "") or "/home/"]
+    private += [socket.gethostname(), str(Path.home()), os.environ.get("USER", "") or "/home/"]
     for word in {w for w in private if len(w) > 3 and w != "root"}:
         assert word not in text, word
     assert not re.search(r"20\d\d-\d\d-\d\d|\d\d:\d\d:\d\d|[0-9a-f]{2}(?::[0-9a-f]{2}){5}", text)
     assert "/" not in text
 
 
-def test_a_measurement_opens_no_private_file(document, pi, monkeypatch):
+def test_a_measurement_opens_no_private_file(pi, monkeypatch):
     """What is not read cannot get into it by mistake."""
     opened = []
     real = os.open
@@ -204,7 +205,7 @@ def test_what_is_no_measurement_at_all_is_refused(document):
     [
         ("before.load", 2.0, "quiet", False, "busy"),
         ("before.load", None, "quiet", None, ""),
-        ("runs.1.total.p90_ms", 25.0, "quiet", False, "noisy"),
+        ("runs.1.total.p90_ms", 28.0, "quiet", False, "noisy"),
         ("after.cooling", True, "throttled", True, "throttled"),
         ("after.firmware", 0x40000, "throttled", True, "throttled"),
         ("after.celsius", 82.0, "throttled", False, "hot"),
