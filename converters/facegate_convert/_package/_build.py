@@ -284,7 +284,7 @@ def _fetch(checked: _Checked, settings: Settings, progress: Progress) -> list[It
         progress(f"getting {pin.distribution} {pin.version}", done, total)
         data = fetch_wheel(pin, settings.cache, platforms=pins.platforms, offline=settings.offline)
         done += pin.size
-        return read_wheel(pin.file, data)
+        return read_wheel(pin.file, data, pinned=True)
 
     engine = wheel_of(pins.engine.wheel)
     items += engine_items(engine, pins.engine) if pins.engine.library else wheel_items(engine)

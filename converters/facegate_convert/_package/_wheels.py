@@ -83,12 +83,13 @@ def glibc_of(platforms: tuple[str, ...]) -> tuple[int, int]:
     return min(found, default=(0, 0))
 
 
-def read_wheel(file: str, data: bytes) -> Wheel:
+def read_wheel(file: str, data: bytes, *, pinned: bool = False) -> Wheel:
     """Read a wheel, and check each of its files against its own RECORD.
 
     Args:
         file: its name.
         data: its bytes.
+        pinned: they have a pinned hash, so that what its RECORD says of them proves nothing more.
 
     Raises:
         WheelError: it is no wheel, is damaged, or was changed after it was built.
@@ -99,7 +100,9 @@ def read_wheel(file: str, data: bytes) -> Wheel:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         folder = f"{named[1]}-{named[2]}.dist-info"
-        size = _check_record(file, archive, folder)
+        size = _check_files(file, archive)
+        if not pinned:
+            _check_record(file, archive, folder)
         facts = message_from_bytes(archive.read(f"{folder}/METADATA"))
     except WheelError:
         raise
@@ -153,27 +156,33 @@ def find_own_wheel(folder: Path, version: str, machine: str) -> Wheel:
     return read_wheel(path.name, data)
 
 
-def _check_record(file: str, archive: zipfile.ZipFile, folder: str) -> int:
-    """Check all files of a wheel; their size, bytes."""
-    listed = {
-        row[0]: row[1] for row in csv.reader(io.StringIO(archive.read(f"{folder}/RECORD").decode("utf-8"))) if row
-    }
+def _check_files(file: str, archive: zipfile.ZipFile) -> int:
+    """Check names and sizes of a wheel's files; their size in all, bytes."""
     infos = [info for info in archive.infolist() if not info.is_dir()]
-    if sum(info.file_size for info in infos) > 2 * _MAX_WHEEL:
+    size = sum(info.file_size for info in infos)
+    if size > 2 * _MAX_WHEEL:
         raise WheelError(f"{file} unpacks to more than any wheel that is needed", hint="its pin is wrong")
     for info in infos:
         name = info.filename
-        if name.startswith(f"{folder}/RECORD"):
-            continue
         if name.startswith("/") or ".." in name.split("/") or "\\" in name:
             raise WheelError(f"{file} holds a file outside of where it is unpacked", hint="do not use it")
+    return size
+
+
+def _check_record(file: str, archive: zipfile.ZipFile, folder: str) -> None:
+    """Check the bytes of all files of a wheel."""
+    record = archive.read(f"{folder}/RECORD").decode("utf-8")
+    listed = {row[0]: row[1] for row in csv.reader(io.StringIO(record)) if row}
+    for info in archive.infolist():
+        name = info.filename
+        if info.is_dir() or name.startswith(f"{folder}/RECORD"):
+            continue
         digest = base64.urlsafe_b64encode(hashlib.sha256(archive.read(info)).digest()).rstrip(b"=").decode("ascii")
         if listed.get(name) != f"sha256={digest}":
             raise WheelError(
                 f"{file} was changed after it was built: {name} is not what its RECORD says",
                 hint="do not use it; delete it, and get or build it again",
             )
-    return sum(info.file_size for info in infos)
 
 
 def _license(facts: Message) -> str:

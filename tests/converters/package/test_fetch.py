@@ -87,6 +87,19 @@ def test_what_comes_with_another_hash_is_not_kept(shelf, pin):
     assert nothing_left(shelf.cache, beside=[wheel.file])
 
 
+def test_an_interrupted_transfer_leaves_nothing(shelf, pin):
+    """Ctrl-C in the middle: no temporary folder, no half of a file."""
+    wheel, data = pin
+
+    def interrupted(command):
+        (Path(command[command.index("--dest") + 1]) / wheel.file).write_bytes(data[:100])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch_wheel(wheel, shelf.cache, platforms=PLATFORMS, runner=interrupted)
+    assert nothing_left(shelf.cache, beside=[wheel.file])
+
+
 @pytest.mark.parametrize("change", ["longer", "other"])
 def test_a_tampered_cache_is_refused(command, shelf, change):
     """A file of another size, or of the same size and other bytes: named, not used, not silently replaced."""

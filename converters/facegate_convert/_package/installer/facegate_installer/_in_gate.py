@@ -1,6 +1,8 @@
+# ruff: noqa: N806 - what is taken at run time keeps its name
 """Run inside a version, by the gate's owner: looks at a gate with that version's code, and exchanges its bundle.
 
-The one module here that needs facegate; it is never imported by the others.
+The one module here that needs facegate: the version's own, which is on the path of the process that runs this. It
+names what it takes at run time, for on the build host nothing of the SDK belongs to the converter.
 """
 
 from __future__ import annotations
@@ -8,15 +10,23 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 __all__ = ["main"]
 
 
+def _of(module: str, *names: str) -> Any:
+    """What a module of the version's facegate holds: one thing, or several in their order."""
+    found = import_module(module)
+    things = [getattr(found, name) for name in names]
+    return things if len(things) > 1 else things[0]
+
+
 def main(arguments: list[str]) -> int:
     """`check GATE [BUNDLE]` or `adopt GATE BUNDLE TRUST AGAIN SIGNER`; prints one JSON object. Returns 0 or 1."""
-    from facegate_edge.errors import FacegateError  # noqa: PLC0415
+    FacegateError = _of("facegate_edge.errors", "FacegateError")
 
     command, gate, *rest = arguments
     try:
@@ -34,11 +44,13 @@ def main(arguments: list[str]) -> int:
 
 def _check(gate: Path, package: Path | None) -> dict[str, Any]:
     """Whether this version could open the gate, and what the package's bundle would mean for it."""
-    from facegate._gate_folder import BUNDLE, POLICY, TRUST, read_declaration, read_info  # noqa: PLC0415
-    from facegate._policy_json import load_policy  # noqa: PLC0415
-    from facegate._store._schema import VERSION  # noqa: PLC0415
-    from facegate_edge._bundle import open_bundle  # noqa: PLC0415
-    from facegate_edge._keys import TrustStore  # noqa: PLC0415
+    BUNDLE, POLICY, TRUST, read_declaration, read_info = _of(
+        "facegate._gate_folder", "BUNDLE", "POLICY", "TRUST", "read_declaration", "read_info"
+    )
+    load_policy = _of("facegate._policy_json", "load_policy")
+    VERSION = _of("facegate._store._schema", "VERSION")
+    open_bundle = _of("facegate_edge._bundle", "open_bundle")
+    TrustStore = _of("facegate_edge._keys", "TrustStore")
 
     read_info(gate)
     read_declaration(gate)
@@ -57,11 +69,11 @@ def _check(gate: Path, package: Path | None) -> dict[str, Any]:
 
 def _compare(own: Any, package: Path, gate: Path) -> dict[str, Any]:
     """The gate's bundle beside the package's."""
-    from facegate._gate_folder import POLICY, TRUST, template_kind  # noqa: PLC0415
-    from facegate._policy_json import load_policy  # noqa: PLC0415
-    from facegate_edge._bundle import open_bundle  # noqa: PLC0415
-    from facegate_edge._keys import TrustStore  # noqa: PLC0415
-    from facegate_edge.errors import FacegateError  # noqa: PLC0415
+    POLICY, TRUST, template_kind = _of("facegate._gate_folder", "POLICY", "TRUST", "template_kind")
+    load_policy = _of("facegate._policy_json", "load_policy")
+    open_bundle = _of("facegate_edge._bundle", "open_bundle")
+    TrustStore = _of("facegate_edge._keys", "TrustStore")
+    FacegateError = _of("facegate_edge.errors", "FacegateError")
 
     about = {"gate": own.short_id, "same_space": False, "refused": "", "package": package.name, "same": False}
     try:
@@ -75,7 +87,7 @@ def _compare(own: Any, package: Path, gate: Path) -> dict[str, Any]:
 
 
 def _space(bundle: Any) -> tuple[str, int]:
-    from facegate._gate_folder import template_kind  # noqa: PLC0415
+    template_kind = _of("facegate._gate_folder", "template_kind")
 
     kind = template_kind(bundle)
     return kind.template_space, kind.template_length
@@ -87,12 +99,14 @@ def _adopt(gate: Path, package: Path, keys: Path, *, again: bool, signer: str) -
     The gate must be closed: the lock of its store is held meanwhile. Faces of another template space stay in the store
     and are compared with nothing, until people are enrolled again or the older bundle comes back.
     """
-    from facegate._files import write_new  # noqa: PLC0415
-    from facegate._gate_folder import BUNDLE, POLICY, TRUST, check_demonstration, read_declaration  # noqa: PLC0415
-    from facegate._policy_json import load_policy  # noqa: PLC0415
-    from facegate._store._files import drop_lock, take_lock  # noqa: PLC0415
-    from facegate_edge._bundle import open_bundle  # noqa: PLC0415
-    from facegate_edge._keys import TrustStore  # noqa: PLC0415
+    write_new = _of("facegate._files", "write_new")
+    BUNDLE, POLICY, TRUST, check_demonstration, read_declaration = _of(
+        "facegate._gate_folder", "BUNDLE", "POLICY", "TRUST", "check_demonstration", "read_declaration"
+    )
+    load_policy = _of("facegate._policy_json", "load_policy")
+    drop_lock, take_lock = _of("facegate._store._files", "drop_lock", "take_lock")
+    open_bundle = _of("facegate_edge._bundle", "open_bundle")
+    TrustStore = _of("facegate_edge._keys", "TrustStore")
 
     trust = TrustStore.load(gate / TRUST)
     new_key = None
@@ -124,7 +138,7 @@ def _adopt(gate: Path, package: Path, keys: Path, *, again: bool, signer: str) -
 
 
 def _replace(path: Path, pieces: Any, write_new: Any) -> None:
-    from facegate._files import sync_folder  # noqa: PLC0415
+    sync_folder = _of("facegate._files", "sync_folder")
 
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
