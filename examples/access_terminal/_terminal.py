@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
-    from facegate import Gate, GateStatus, Recognizer, SignedDecision
+    from facegate import Delivery, Gate, GateStatus, Recognizer, SignedDecision
     from facegate_edge import Face
     from facegate_terminal._camera import ReopenedCamera
     from facegate_terminal._clock import Clock
@@ -31,6 +31,7 @@ __all__ = ["Parts", "Terminal"]
 
 _log = logging.getLogger("facegate_terminal")
 _READ = 0.5  # seconds that a camera is waited for at once: so often a stop is looked at
+_BOARD_PATIENCE = 600.0  # seconds without a frame after which the board is reset, if it has a watchdog
 _REFUSED = 1.5  # seconds that the light shows a refusal
 
 
@@ -39,6 +40,7 @@ class Parts:
     """What a terminal is made of. All of it is the caller's to close.
 
     Attributes:
+        delivery: what gives decisions to a file in the background, if anything does.
         on_decision: told of each decision, and whether the door was opened for it. Demonstrations print it; a service
             does not, because a decision names a person.
     """
@@ -54,6 +56,7 @@ class Parts:
     board: HardwareWatchdog
     status: StatusFile
     clock: Clock
+    delivery: Delivery | None = None
     on_decision: Callable[[SignedDecision, Verdict, bool], object] | None = None
 
 
@@ -71,7 +74,7 @@ class Terminal:
 
         self._config, self._parts, self._stop = config, parts, stop
         self._visit = Visit(config.visit)
-        self._due = self._next_status = parts.clock.monotonic()
+        self._due = self._next_status = self._last_frame = parts.clock.monotonic()
         self._refused_until = 0.0
         self._store_trouble = ""
         self._gate_status: GateStatus | None = None
@@ -123,6 +126,10 @@ class Terminal:
             # Only here: there was a frame, it was looked at, and what had to be decided and opened was. A camera that
             # is stuck, a gate that hangs, a loop that is lost end in no ping, and with that in a restart.
             parts.service.alive()
+            self._last_frame = now
+        # A board that resets itself every few seconds because its camera is unplugged helps nobody; once in a while it
+        # may heal a camera or a bus. A loop that hangs is not forgiven.
+        if now - self._last_frame < _BOARD_PATIENCE:
             parts.board.alive()
         self._due = now if frame is None else now + self._visit.interval
         if now >= self._next_status:
@@ -177,6 +184,8 @@ class Terminal:
         found = [self._parts.camera.trouble, self._store_trouble]
         if self._gate_status is not None and self._gate_status.clock:
             found.append(f"clock_not_believed_{self._gate_status.clock}")
+        if self._parts.delivery is not None and self._parts.delivery.failure is not None:
+            found.append("delivery_failed")
         if self._free_mb is not None and self._free_mb < self._config.status.low_disk_mb:
             found.append("disk_nearly_full")
         return tuple(word for word in found if word)

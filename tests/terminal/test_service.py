@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from facegate import Frame, open_gate
 from facegate.simulation import Cue, Script, SimulatedCamera, Visitor
 from facegate_terminal._cli import main
 from facegate_terminal._clock import SystemTime
-from facegate_terminal._config import Config, DoorConfig, GateConfig, StatusConfig, VisitConfig
+from facegate_terminal._config import Config, DoorConfig, GateConfig, OutboxConfig, StatusConfig, VisitConfig
 from facegate_terminal._errors import CameraOverError
 from facegate_terminal._serve import serve
 from facegate_terminal._simulated import PEOPLE, _enroll, _make_gate, simulate
@@ -301,6 +302,40 @@ def test_a_real_gate_that_nobody_marked_is_believed(room, frames):
     assert "demonstration" in {verdict.why_not for _, verdict, _ in told}
     assert not any(opened for *_, opened in told)
     assert (room / "door.history").read_text().split()[1::2] == ["0"]
+
+
+def test_weeks_without_a_network(room, frames):
+    """What was decided while nobody took it waits, through restarts, and is delivered in order when somebody does."""
+    config = Config(
+        gate=GateConfig(str(room / "gate"), str(room / "gate-credentials/recognizer.credential")),
+        visit=VisitConfig(idle_fps=8, retry_seconds=0.1, tries=100, again_seconds=1, away_seconds=0.2),
+        door=DoorConfig(line="file", file=str(room / "door"), open_seconds=0.2, allow_demonstration=True),
+        status=StatusConfig(file=""),
+    )
+    told = []
+    for _ in range(2):
+        shown = Shown(frames, 6)
+        serve(
+            config, threading.Event(), make_camera=lambda shown=shown: shown, on_decision=lambda *a: told.append(a[0])
+        )
+    with open_gate(room / "gate") as gate:
+        assert gate.status().waiting == gate.status().decisions == len(told) >= 2
+    path = room / "decisions.jsonl"
+    back, stop = dataclasses.replace(config, outbox=OutboxConfig(str(path))), threading.Event()
+
+    class Empty(Shown):
+        def read(self, timeout):
+            if path.exists() and path.read_text().count("\n") == len(told):
+                stop.set()
+            time.sleep(0.01)
+            return super().read(timeout)
+
+    room_without_anybody = Frame(np.zeros((48, 64, 3), np.uint8))
+    serve(back, stop, make_camera=lambda: Empty([room_without_anybody], 5000))
+    delivered = [json.loads(line)["jws"] for line in path.read_text().splitlines()]
+    assert delivered == [signed.jws for signed in told]
+    with open_gate(room / "gate") as gate:
+        assert gate.status().waiting == 0
 
 
 def test_a_simulated_day(tmp_path):

@@ -162,13 +162,33 @@ def test_a_gate_that_is_locked_is_left_alone(stage):
 
 
 def test_pings_follow_frames(stage):
-    """The watchdogs hear of each frame that was looked at, and of nothing else."""
+    """The service manager hears of each frame that was looked at, and of nothing else."""
     terminal = stage().play(5, 150)
     assert terminal.watch.alive_calls == terminal.board.alive_calls == terminal.looked
     terminal.camera_silent = True
     before = terminal.watch.alive_calls
     terminal.play(60, 150)
     assert terminal.watch.alive_calls == before
+
+
+def test_a_board_is_not_reset_for_every_unplugged_camera(stage):
+    """Its own watchdog is fed while the loop turns, for ten minutes without a frame; then it may reset what hangs."""
+    terminal = stage().play(5, 150)
+    terminal.camera_silent = True
+    terminal.play(590)
+    fed = terminal.board.alive_calls
+    terminal.play(60)
+    assert fed > terminal.looked + 500
+    assert fed <= terminal.board.alive_calls <= fed + 25
+
+
+def test_a_delivery_that_has_ended_is_told(stage):
+    """Decisions that nobody takes any more are trouble, and the door goes on."""
+    terminal = stage()
+    terminal.terminal._parts = dataclasses.replace(terminal.parts, delivery=SimpleNamespace(failure=OSError()))
+    terminal.play(20, 150)
+    assert json.loads(terminal.parts.status._path.read_text())["trouble"] == ["delivery_failed"]
+    assert terminal.openings == 1
 
 
 def test_an_engine_that_fails_is_no_progress(stage):
