@@ -52,11 +52,16 @@ $(VENV)/dev: dist/made
 	$(BIN)/pip install --quiet --no-deps --force-reinstall dist/facegate-*.whl
 	@touch $@ $(VENV)/convert
 
-# 32-bit ARM has no LiteRT: the engine behind it there is the last tflite-runtime, which wants numpy 1 and Python 3.9-3.11.
+# 32-bit ARM has no LiteRT: the engine behind it there is the last tflite-runtime, which wants numpy 1 and Python 3.9-3.11. All
+# else is in the versions of Debian 12, the oldest that facegate runs with (docs/armv7l.md): some tests are made with them, too.
+DEBIAN12 := numpy==1.24.2 pillow==9.4.0 cffi==1.15.1 cryptography==38.0.4 click==8.1.3
+OLDEST := $(addprefix tests/edge_runtime/test_,frame.py keys.py bundle.py kernels_checks.py kernels_search.py) \
+  tests/sdk/store $(addprefix tests/sdk/test_,backup_stream.py enroller.py recognizer.py credentials.py cli_people.py)
+
 .venv-tflite/made: dist/made
 	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))'; then \
 	  $(PYTHON) -m venv .venv-tflite && \
-	  .venv-tflite/bin/pip install --quiet 'numpy<2' tflite-runtime==2.14.0 cffi pillow cryptography click pytest hypothesis && \
+	  .venv-tflite/bin/pip install --quiet $(DEBIAN12) tflite-runtime==2.14.0 pytest hypothesis && \
 	  .venv-tflite/bin/pip install --quiet --no-deps --force-reinstall dist/facegate-*.whl; \
 	else mkdir -p .venv-tflite; echo 'tflite-runtime has no wheel for this Python: its tests will be skipped'; fi
 	@touch $@
@@ -88,7 +93,8 @@ reference: $(VENV)/convert
 test: $(VENV)/dev .venv-tflite/made
 	@if [ -x .venv-tflite/bin/python ]; then FACEGATE_TFLITE_PYTHON=$$PWD/.venv-tflite/bin/python; export FACEGATE_TFLITE_PYTHON; fi; \
 	if [ -e .venv-onnx-tf/made ]; then FACEGATE_ONNX_TF_PYTHON=$$PWD/.venv-onnx-tf/bin/python; export FACEGATE_ONNX_TF_PYTHON; fi; \
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q && \
+	if [ -x .venv-tflite/bin/python ]; then echo 'with the versions of Debian 12:'; .venv-tflite/bin/python -m pytest -q $(OLDEST); fi
 
 # The tests use it if it is there, with the wheel of `make wheels`. FACEGATE_EMULATION=0 leaves it out: they say so.
 arm: $(VENV)/convert

@@ -16,6 +16,7 @@ from pathlib import Path
 _ARMV8 = "fp asimd evtstrm crc32 cpuid"
 _CRYPTO = "aes pmull sha1 sha2"
 COUNT = 4  # cores a machine has
+TESTED = ("cortex-a72", "cortex-a76")  # on which everything is tested
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ def make_root(machine: Path, core: Core, qemu: Path, libraries: Path) -> Path:
         path.write_text(text)
     for name in ("python3", "python3.11"):
         script = new / "usr/bin" / name
+        script.parent.mkdir(parents=True, exist_ok=True)
         script.write_text(start)
         script.chmod(0o755)
     (new / "tmp").symlink_to("/tmp")  # noqa: S108 - a program's temporary files are the host's
@@ -147,6 +149,7 @@ def make_root(machine: Path, core: Core, qemu: Path, libraries: Path) -> Path:
 # but a child of it that is a script again must find the plugin.
 _START = """#!/bin/sh
 root=${{0%/usr/bin/*}}
+ulimit -c 0
 exec env LD_LIBRARY_PATH={libraries} {qemu} ${{EMULATED_PLUGIN:+-plugin "$EMULATED_PLUGIN"}} -cpu {cpu} -L "$root" \\
   -E LD_LIBRARY_PATH= -0 "$0" {python} "$@"
 """

@@ -2,7 +2,7 @@
  * executes: all of them and by class.
  *
  *     cc -O2 -fPIC -shared -o icount.so icount.c
- *     qemu-aarch64 -plugin icount.so[,file=counts.txt] program
+ *     qemu-aarch64 -plugin icount.so[,out=counts.txt] program
  *
  * Lines go to standard error or to the file, one when the guest calls syscall(0x5EED, T), which fails and does no harm,
  *
@@ -96,7 +96,8 @@ static const struct {
     {0x8FC0B400, 0x0F001000, FP16},    /* FMLA, FMLS by element (scalar: bit 28) */
     {0x8FC0F400, 0x0F009000, FP16},    /* FMUL, FMULX by element */
     {0xBFF8FC00, 0x0F00FC00, FP16},    /* FMOV of an immediate */
-    {0x8FF0DC00, 0x0F10DC00, FP16},    /* SCVTF, UCVTF, FCVTZ* with fixed point in a vector */
+    {0x8FF0FC00, 0x0F10E400, FP16},    /* SCVTF, UCVTF of fixed point */
+    {0x8FF0FC00, 0x0F10FC00, FP16},    /* FCVTZS, FCVTZU to fixed point */
     {0x3FFFFC00, 0x38BFC000, RCPC},    /* LDAPR */
     {0x3F200C00, 0x38200000, LSE},     /* LDADD, LDCLR, LDEOR, LDSET, SWP, ... */
     {0x3FA07C00, 0x08A07C00, LSE},     /* CAS */
@@ -195,7 +196,7 @@ EXPORT int qemu_plugin_install(plugin_id id, const void *info, int count, char *
     wide = strcmp(*(const char *const *)info, "aarch64") == 0;
     to = stderr;
     for (int i = 0; i < count; i++) {
-        if (strncmp(arguments[i], "file=", 5) != 0 || !(to = fopen(arguments[i] + 5, "ae"))) {
+        if (strncmp(arguments[i], "out=", 4) != 0 || !(to = fopen(arguments[i] + 4, "ae"))) {
             fprintf(stderr, "icount: cannot use %s\n", arguments[i]);
             return -1;
         }

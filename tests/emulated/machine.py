@@ -124,7 +124,7 @@ class Machine:
         sites = [given.pop("PYTHONPATH", ""), given.pop("FACEGATE_SITE", str(self.site(cpu) if cpu in CORES else ""))]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, sites))
         command = [str(self.python(cpu)), *map(str, arguments)]
-        return [*(_without_network() if offline else ()), *command], environment | given
+        return [*(offline_command() if offline else ()), *command], environment | given
 
     def run(
         self,
@@ -157,7 +157,7 @@ class Machine:
         with tempfile.TemporaryDirectory(prefix="counts-") as folder:
             counts = Path(folder) / "counts"
             if plugin:
-                own = f"{self.folder / 'icount.so'},file={counts}"
+                own = f"{self.folder / 'icount.so'},out={counts}"
                 environment["EMULATED_PLUGIN"] = own if plugin == "count" else plugin
             started = time.monotonic()
             done = subprocess.run(  # noqa: S603 - what the caller asked for
@@ -188,7 +188,7 @@ def read_counts(text: str) -> tuple[list[tuple[int, dict[str, int]]], dict[str, 
 
 
 @functools.cache
-def _without_network() -> tuple[str, ...]:
+def offline_command() -> tuple[str, ...]:
     """A command that runs another one in a network namespace without any device."""
     unshare = shutil.which("unshare")
     for flags in ("-n",), ("-r", "-n"):

@@ -1,0 +1,196 @@
+"""A device package on an emulated board: it is installed there without a network, and what it installed decides.
+
+Sizes are those of the files; memory is measured on the build host with the same package for x86_64, as an emulated
+process is the emulator's and larger. Both are printed at the end of the test run.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cores import TESTED
+from machine import MachineError, offline_command
+
+import facegate
+from facegate_edge import SigningKey
+
+HERE = Path(__file__).parent
+TOP = HERE.parents[1]
+TARGETS = {"cortex-a72": "rpi4", "cortex-a76": "rpi5"}
+MAX_BESIDE, MAX_RSS = 60_000_000, 120_000_000  # bytes: what the project promises for a package and a process
+# As the package's own bin/run.py starts its programs.
+START = (
+    "import runpy, sys; top = sys.argv.pop(1); sys.path += [top + '/site', top + '/app']; sys.argv.pop(0); "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+on_each_core = pytest.mark.parametrize("cpu", TESTED)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An installed package.
+
+    Attributes:
+        folder: of the version that is current.
+        answer: the installer's.
+        package: the file.
+        offline: whether there was no network for certain.
+    """
+
+    folder: Path
+    answer: dict
+    package: Path
+    offline: bool
+
+    def start(self, script: str, *arguments: object) -> list[str]:
+        """Arguments of Python to run a script with what was installed and nothing else."""
+        return ["-I", "-S", "-B", "-c", START, str(self.folder), str(HERE / script), *map(str, arguments)]
+
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of all files, and of those that are neither numpy nor Pillow."""
+        files = [(f.relative_to(self.folder), f.stat().st_size) for f in self.folder.rglob("*") if f.is_file()]
+        beside = [size for name, size in files if not name.parts[1:2] or not _known(name.parts[1])]
+        return sum(size for _, size in files), sum(beside)
+
+
+def _known(name: str) -> bool:
+    return name.lower().startswith(("numpy", "pil", "pillow"))
+
+
+@pytest.fixture(scope="session")
+def package_of(emulation, tmp_path_factory):
+    """A function: target -> a signed package for it with the reference bundle, made without a network."""
+    cache = emulation.machine.folder / "packages"
+    made: dict[str, tuple[Path, Path]] = {}
+
+    def make(target: str) -> tuple[Path, Path]:
+        if target not in made:
+            if not cache.is_dir() or (emulation.machine.folder / "packages-unavailable").exists():
+                emulation.leave_out(f"the wheels of device packages are not in {cache}: make arm")
+            folder = tmp_path_factory.mktemp(target)
+            key = SigningKey.generate()
+            key.save(folder / "maker.key")
+            (folder / "maker.pub").write_bytes(key.verify_key.to_pem())
+            reference = Path(facegate.__file__).parent
+            package = folder / f"door-{target}.pyz"
+            done = subprocess.run(  # noqa: S603 - our own command
+                [
+                    *(sys.executable, "-m", "facegate", "package", "--target", target, "--python", "3.11", "--offline"),
+                    *("--bundle", str(reference / "reference.fgb"), "--trust", str(reference / "reference.pub")),
+                    *("--key", str(folder / "maker.key"), "--wheels", str(TOP / "wheelhouse"), "--cache", str(cache)),
+                    *("--output", str(package), "--json"),
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            made[target] = package, folder / "maker.pub"
+        return made[target]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def installed(emulation, package_of, tmp_path_factory):
+    """A function: core -> the package of its board, installed by the emulated Python into a root of its own."""
+    packages = {cpu: package_of(TARGETS[cpu]) for cpu in TESTED}
+    roots = {cpu: tmp_path_factory.mktemp(f"root-{TARGETS[cpu]}") for cpu in TESTED}
+    offline = _can_be_offline()
+
+    def install(cpu: str) -> Installed:
+        package, key = packages[cpu]
+        arguments = [package, "install", "--root", roots[cpu], "--trust", key, "--json"]
+        run = emulation.python(cpu, arguments, env={"PYTHONPATH": "", "FACEGATE_SITE": ""}, offline=offline)
+        assert run.returncode == 0, run.stderr
+        current = (roots[cpu] / "opt/facegate/current").resolve()
+        return Installed(current, json.loads(run.stdout), package, offline)
+
+    runs = {cpu: emulation.start(("install", cpu), lambda cpu=cpu: install(cpu)) for cpu in TESTED}
+    return lambda cpu: runs[cpu].result()
+
+
+def _can_be_offline() -> bool:
+    try:
+        offline_command()
+    except MachineError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def lived(emulation, installed, played):
+    """A function: core -> the rendered day, played with what was installed there, and the one of the build host."""
+    host = played(TESTED[0], "rendered", "int8")[1]
+
+    def live(cpu: str):
+        there = installed(cpu)
+        return emulation.start(("lived", cpu), lambda: emulation.play(cpu, "installed", host.day, there.start)).result()
+
+    def get(cpu: str):
+        return live(cpu), host
+
+    return get
+
+
+@on_each_core
+def test_it_installs_there_without_a_network(installed, cpu):
+    """The emulated board's own Python runs the package, with no network device but its own loop."""
+    there = installed(cpu)
+    assert there.answer["changed"] is True
+    assert (there.folder / "bin/facegate").exists()
+    assert (there.folder / "site/facegate_edge/_native.abi3.so").exists()
+    if not there.offline:
+        pytest.skip("installed, but no network namespace can be made here to show that it needs no network")
+
+
+@on_each_core
+def test_what_is_installed_decides_as_the_build_host(lived, cpu):
+    """From nothing but the installed files: the same decisions, and the same templates to the bit."""
+    device, host = lived(cpu)
+    decided = [[made.get("decision", made) for made in day.result["decisions"]] for day in (device, host)]
+    assert decided[0] == decided[1]
+    assert device.result["seen"] == host.result["seen"]
+    assert "/opt/facegate/versions/" in device.result["facegate"]
+
+
+def test_what_is_installed_executes_nothing_that_a_raspberry_pi_4_lacks(lived):
+    """The wheels of numpy, Pillow and cryptography choose by the core as well: no dot product, no half precision."""
+    counts = lived("cortex-a72")[0].run.counts
+    lacking = ("dotprod", "fp16", "rdm", "lse", "rcpc", "fhm", "i8mm", "bf16", "sve")
+    assert {name: counts[name] for name in lacking} == dict.fromkeys(lacking, 0)
+
+
+@on_each_core
+def test_it_is_small(installed, emulation, cpu):
+    """At most 60 MB beside numpy and Pillow."""
+    there = installed(cpu)
+    whole, beside = there.sizes()
+    emulation.tell(
+        f"package for {TARGETS[cpu]}: {there.package.stat().st_size / 1e6:.1f} MB, installed {whole / 1e6:.1f} MB, "
+        f"{beside / 1e6:.1f} MB of it beside numpy and Pillow"
+    )
+    assert beside <= MAX_BESIDE
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the package that is measured is for Python 3.11")
+def test_it_takes_little_memory(package_of, played, emulation, tmp_path):
+    """At most 120 MB while it recognizes: on the build host, from the package for x86_64."""
+    package, key = package_of("x86_64")
+    command = [sys.executable, str(package), "install", "--root", str(tmp_path), "--trust", str(key), "--json"]
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own package
+    there = Installed((tmp_path / "opt/facegate/current").resolve(), {}, package, offline=False)
+    day = played(TESTED[0], "rendered", "int8")[1].day
+    command = [sys.executable, *there.start("recognize.py", *day.files)]
+    measured = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603
+    assert measured["enrolled"] == 2
+    assert measured["matches"] >= 5
+    peak = measured["peak_kib"] * 1024
+    emulation.tell(f"memory of a process that recognizes, at most: {peak / 1e6:.0f} MB (x86_64, not emulated)")
+    assert peak <= MAX_RSS
