@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from .packages import Recipe, public, run
+from .packages import Recipe, here, public
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +18,9 @@ def root(tmp_path: Path) -> Path:
     """An empty system, whose service user is there already."""
     folder = tmp_path / "root"
     (folder / "etc").mkdir(parents=True)
-    (folder / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nfacegate:x:990:990::/var/lib/facegate:/bin/false\n")
+    # The service is who runs the tests: another user could not look into a test's folder.
+    user = f"facegate:x:{os.getuid()}:{os.getgid()}::/var/lib/facegate:/bin/false\n"
+    (folder / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\n" + user)
     return folder
 
 
@@ -29,8 +32,15 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found | {"key": public(folder)}
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process do not wait for the disk, which is everybody's; test_power_loss.py looks at syncing."""
+    here("show", "none")
+    monkeypatch.setattr("facegate_installer._disk._sync_file_system", lambda _: True)
+
+
 @pytest.fixture
 def installed(root: Path, packages: dict[str, Path]) -> Path:
     """The root with version 1 installed."""
-    run(packages["1"], "install", "--root", root, "--trust", packages["key"], check=0)
+    here("install", packages["1"], "--root", root, "--trust", packages["key"], check=0)
     return root
