@@ -31,10 +31,11 @@ each_precision = pytest.mark.parametrize("precision", ["int8", "float32"])
 
 
 @pytest.fixture(autouse=True)
-def started(emulation):
-    """The longest runs are started before the first test waits for one."""
+def started(emulation, request):
+    """The longest runs are started before the first test waits for one, if their tests are among those to run."""
     for cpu in TESTED:
-        emulation.kernels(cpu)
+        if any(item.name.startswith("test_the_kernels") for item in request.session.items):
+            emulation.kernels(cpu)
 
 
 @on_each_core
