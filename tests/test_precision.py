@@ -103,6 +103,16 @@ def test_the_search_knows_what_a_rewritten_prelu_costs():
     assert min(prices) > 1
 
 
+def test_float16_weights_are_unpacked_once():
+    """With tflite-runtime on 32-bit ARM a run executes what float32 executes: the profile may take them for nothing."""
+    counted = [forms for forms in COUNTED["models"].values() if "weights" in forms.get("float16", {})]
+    assert len(counted) >= 3
+    for forms in counted:
+        assert forms["float16"]["weights"]["cortex-a7"] == pytest.approx(
+            forms["float32"]["instructions"]["cortex-a7"], rel=0.01
+        )
+
+
 def test_the_files_are_as_they_were_written():
     """precisions.json is laid out as count_precisions.py writes it."""
     text = (BENCHMARKS / "precisions.json").read_text(encoding="utf-8")

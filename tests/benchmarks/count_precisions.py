@@ -195,7 +195,9 @@ def count(name: str, core: str, work: Path) -> None:
     """Count what every form of a model executes on a core, and keep it in the folder."""
     file = work / "counts.json"
     known = json.loads(file.read_text()) if file.exists() else {}
-    wanted = [work / f"{name}-{form}.tflite" for form in (*PRECISIONS, *FORMS) if form != "float16"]
+    # Whether weights are unpacked at every run was a question for tflite-runtime only.
+    shown = [form for form in (*PRECISIONS, *FORMS) if form != "float16" or core == "cortex-a7"]
+    wanted = [work / f"{name}-{form}.tflite" for form in shown]
     named = [str(path) for path in wanted if path.exists()]
     if core == "cortex-a76":  # the only one of them that calculates in float16
         named.insert(1, f"{work / name}-float32.tflite:float16")
@@ -233,8 +235,8 @@ def collected(work: Path) -> dict:
                 continue
             forms[form] = {"size": path.stat().st_size, "partitions": partitions(path.read_bytes())}
             executed = {c: counts[k]["all"] for c in CORES if (k := f"{path.name}@{c}") in counts}
-            if executed:
-                forms[form]["instructions"] = executed
+            if executed:  # float16 is calculated in float32: what its weights cost stands apart
+                forms[form]["weights" if form == "float16" else "instructions"] = executed
             report = path.with_suffix(".json")
             if report.exists() and form != "float32":
                 gates = json.loads(report.read_text())["gates"]

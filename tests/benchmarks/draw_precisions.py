@@ -149,7 +149,7 @@ def published_table(counted: dict, published: dict) -> str:
         same = row["engine"].endswith("XNNPACK") and forms
         core = row["core"] or "cortex-a76"
         part = ratio(forms, "int8", core) if same else None
-        guess = "" if row["core"] else " (A76)"
+        guess = " (64-bit)" if row["bits"] == 32 else "" if row["core"] else " (A76)"
         network = TITLES.get(row["network"], row["network"])
         more = ", 32-bit" if row["bits"] == 32 else ""
         threads = f", {row['threads']} threads" if row["threads"] else ""
