@@ -35,6 +35,7 @@ class StatusFile:
         fresh = self._path.with_name(f".{self._path.name}.new")
         try:
             fresh.write_text(json.dumps(status, indent=1) + "\n", encoding="ascii")
+            fresh.chmod(0o644)  # whatever the service's umask: whoever looks after the door is not its user
             fresh.replace(self._path)
         except OSError as error:
             _log.warning("the status cannot be written: %s", error.strerror)

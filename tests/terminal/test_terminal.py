@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 import re
 from types import SimpleNamespace
 
@@ -315,3 +316,24 @@ def test_a_stop_is_heard(stage):
     terminal.faces = [150]
     terminal.terminal.run()
     assert (terminal.looked, terminal.openings) == (0, 0)
+
+
+def test_anybody_may_read_the_status(stage, tmp_path):
+    """A unit's umask of 0077 keeps the state to itself, and not how the terminal is; nothing else is left beside it."""
+    before = os.umask(0o077)
+    try:
+        stage().play(1)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "terminal.json").stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in tmp_path.iterdir()] == ["terminal.json"]
+
+
+def test_a_status_that_cannot_be_written_stops_nothing(stage, tmp_path, caplog):
+    """Its folder is gone: said once, and people come in."""
+    terminal = stage()
+    terminal.parts.status._path = tmp_path / "gone" / "terminal.json"
+    with caplog.at_level(logging.INFO, "facegate_terminal"):
+        terminal.play(30, 150)
+    assert terminal.openings == 1
+    assert sum("the status cannot be written" in line for line in caplog.messages) == 1
