@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import tarfile
 import zipfile
 from importlib.metadata import requires
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from facegate._reference import BUNDLE, KEY
-from facegate_convert._package import Settings, load_pins, packageable, write_package
+from facegate_convert._package import Package, Settings, _debs, load_pins, packageable, write_package
 from facegate_convert._package import _pins as pins_module
 from facegate_convert._package._fetch import cached
 from facegate_convert._package._systems import system
@@ -20,10 +22,18 @@ from facegate_convert.errors import PinError, WheelhouseError
 from facegate_edge._keys import TrustStore
 from facegate_edge._version import VERSION
 
+from .elf import needed
+
 REAL = pins_module.PINS
 MACHINES = tuple(load_pins(REAL))
 HOME = Path.home()  # before a test says where a user's cache is
 MAX_INSTALLED = 60_000_000  # bytes beside numpy and Pillow: what was asked for
+
+# Of packages that Debian 12 gives the priority "required" or "important", and of its Python.
+EVERYWHERE = {
+    "ld-linux-aarch64.so.1", "ld-linux-armhf.so.3", "libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0",
+    "librt.so.1",     "libgcc_s.so.1", "libstdc++.so.6", "libz.so.1", "liblzma.so.5", "libzstd.so.1", "libffi.so.8", "libbsd.so.0",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -89,27 +99,74 @@ def test_what_holds_no_pins(tmp_path, document):
         load_pins(tmp_path / "absent.json")
 
 
-@pytest.mark.parametrize("target", ["rpi4", "generic-armv7"])
-def test_the_real_package_is_small(tmp_path, target):
-    """Made of the real wheels, offline: whole, and small enough installed, as this project was asked for."""
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """A function: target -> (the package that is really made for it, offline; its file)."""
+    made: dict[str, tuple[Package, Path]] = {}
     wheels, cache = Path(__file__).parents[3] / "wheelhouse", HOME / ".cache" / "facegate" / "wheels"
-    chosen = system(target)
-    pins = load_pins(REAL)[chosen.machine]
-    try:
-        find_own_wheel(wheels, VERSION, chosen.machine)
-    except WheelhouseError as error:
-        pytest.skip(f"needs the wheels of `make wheels`: {error}")
-    if any(cached(cache, pin) is None for pin in (pins.engine.wheel, *pins.wheels_for(chosen.pythons), *pins.debs)):
-        pytest.skip("needs the pinned files in the cache: run `facegate package` once with a network")
-    settings = Settings(
-        target=target, bundle=BUNDLE, trust=TrustStore.load(KEY), wheels=wheels, cache=cache,
-        pins=load_pins(REAL), offline=True,
-    )  # fmt: skip
-    made, size, _ = write_package(tmp_path / "door.pyz", settings, lambda *_: None)
-    assert (tmp_path / "door.pyz").stat().st_size == size
-    with zipfile.ZipFile(tmp_path / "door.pyz") as archive:
+
+    def make(target: str) -> tuple[Package, Path]:
+        if target in made:
+            return made[target]
+        chosen = system(target)
+        pins = load_pins(REAL)[chosen.machine]
+        try:
+            find_own_wheel(wheels, VERSION, chosen.machine)
+        except WheelhouseError as error:
+            pytest.skip(f"needs the wheels of `make wheels`: {error}")
+        if any(cached(cache, pin) is None for pin in (pins.engine.wheel, *pins.wheels_for(chosen.pythons), *pins.debs)):
+            pytest.skip("needs the pinned files in the cache: run `facegate package` once with a network")
+        settings = Settings(
+            target=target, bundle=BUNDLE, trust=TrustStore.load(KEY), wheels=wheels, cache=cache,
+            pins=load_pins(REAL), offline=True,
+        )  # fmt: skip
+        path = tmp_path_factory.mktemp("real") / "door.pyz"
+        package, size, _ = write_package(path, settings, lambda *_: None)
+        assert path.stat().st_size == size
+        made[target] = package, path
+        return made[target]
+
+    return make
+
+
+@pytest.mark.parametrize("target", ["rpi4", "generic-armv7"])
+def test_the_real_package_is_small(real, target):
+    """Made of the real wheels, offline: whole, and small enough installed, as this project was asked for."""
+    package, path = real(target)
+    with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         assert json.loads(archive.read("package.json"))["demonstration"] is True
-    for sizes in made.installed().values():
+    for sizes in package.installed().values():
         assert sizes["numpy_and_pillow"] > 0
         assert sizes["all"] - sizes["numpy_and_pillow"] <= MAX_INSTALLED
+
+
+@pytest.mark.parametrize("target", ["rpi4", "generic-armv7"])
+def test_every_library_that_is_needed_is_there(real, target):
+    """What a library in the package asks for is in the package, or on every such system."""
+    _, path = real(target)
+    files = {name: data for name, data in binaries(path) if "_imagingft" not in name}  # draws text, and is not used
+    there = {name.rpartition("/")[2] for name in files}
+    missing = {
+        f"{name.rpartition('/')[2]} needs {library}"
+        for name, data in files.items()
+        for library in needed(data) - there - EVERYWHERE
+    }
+    assert len(files) > 20
+    assert not missing
+
+
+def binaries(path):
+    """(name, bytes) of every shared library in a package, its wheels and Debian packages; links have no bytes."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith(".whl"):
+                with zipfile.ZipFile(io.BytesIO(archive.read(name))) as wheel:
+                    yield from ((inner, wheel.read(inner)) for inner in wheel.namelist() if ".so" in inner)
+            elif name.endswith(".deb"):
+                with tarfile.open(fileobj=io.BytesIO(_debs._unpacked(archive.read(name)))) as tar:
+                    for member in tar.getmembers():
+                        if ".so" in member.name and not member.isdir():
+                            yield member.name, tar.extractfile(member).read() if member.isfile() else b""
+            elif ".so" in name:
+                yield name, archive.read(name)
