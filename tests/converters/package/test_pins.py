@@ -32,7 +32,8 @@ MAX_INSTALLED = 60_000_000  # bytes beside numpy and Pillow: what was asked for
 # Of packages that Debian 12 gives the priority "required" or "important", and of its Python.
 EVERYWHERE = {
     "ld-linux-aarch64.so.1", "ld-linux-armhf.so.3", "libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0",
-    "librt.so.1",     "libgcc_s.so.1", "libstdc++.so.6", "libz.so.1", "liblzma.so.5", "libzstd.so.1", "libffi.so.8", "libbsd.so.0",
+    "librt.so.1", "libgcc_s.so.1", "libstdc++.so.6", "libz.so.1", "liblzma.so.5", "libzstd.so.1", "libffi.so.8",
+    "libbsd.so.0",
 }  # fmt: skip
 
 
