@@ -152,7 +152,7 @@ def main() -> int:
         size, installed = result["size"] / 1e6, result["installed"][python]["all"] / 1e6
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         print(f"{path!s:<{wide}}  {systems:<25}  {size:5.1f} MB  {installed:6.1f} MB  {digest[:16]}")
-    print("\nOn each device, without a network: sudo python3 FILE install --trust maker.key.pub")
+    print("\nOn each device, without a network: sudo python3 -I FILE install --trust maker.key.pub")
     return 0
 
 

@@ -77,7 +77,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: str | None) -> s
 def package(output: Output, /, **given: Any) -> None:
     """Put everything that a device needs into one file: program, engine, bundle, keys and an installer.
 
-    The device needs Python and no network: `sudo python3 FILE install --trust KEY.pub`. What is fetched for the package
+    The device needs Python and no network: `sudo python3 -I FILE install --trust KEY.pub`. What is fetched for the package
     is pinned by its hash.
     """
     from facegate_convert._package import plan, write_package  # noqa: PLC0415 - see the package
@@ -205,5 +205,5 @@ def _summary(made: Package, path: Path | None) -> list[str]:
         ]
     if path is not None:
         proof = "--trust KEY.pub" if document["signed_by"] else "--unsigned"
-        lines.append(f"on the device, without a network: sudo python3 {path.name} install {proof}")
+        lines.append(f"on the device, without a network: sudo python3 -I {path.name} install {proof}")
     return lines
