@@ -77,8 +77,8 @@ def _version(ctx: click.Context, param: click.Parameter, value: str | None) -> s
 def package(output: Output, /, **given: Any) -> None:
     """Put everything that a device needs into one file: program, engine, bundle, keys and an installer.
 
-    The device needs Python and no network: `sudo python3 -I FILE install --trust KEY.pub`. What is fetched for the package
-    is pinned by its hash.
+    The device needs Python and no network: `sudo python3 -I FILE install --trust KEY.pub`. What is fetched for the
+    package is pinned by its hash.
     """
     from facegate_convert._package import plan, write_package  # noqa: PLC0415 - see the package
 
