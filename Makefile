@@ -121,6 +121,7 @@ lint: $(VENV)/dev
 
 types: $(VENV)/dev
 	MYPYPATH=sdk:converters:edge_runtime $(BIN)/mypy
+	MYPYPATH=converters/facegate_convert/_package/installer $(BIN)/mypy --config-file= --strict --python-version 3.10 -p facegate_installer
 	@# An example's folder has another name than the package that it is installed as.
 	@mkdir -p build/types && ln -sfn ../../examples/access_terminal build/types/facegate_terminal
 	MYPYPATH=sdk:converters:edge_runtime:build/types $(BIN)/mypy -p facegate_terminal
