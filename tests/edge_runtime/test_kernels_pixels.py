@@ -106,6 +106,26 @@ def test_straight_tables_give_what_looking_up_gives(dtype: str, path: str, bent:
     np.testing.assert_array_equal(out, reference.through_table(rgb, lut, "BGR"))
 
 
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize(
+    ("step", "rise", "second"),
+    [(128, -1, None), (1, -1, None), (255, 1, None), (77, 5, None), (0, 3, None), (77, 5, 90), (100, -1, 255)],
+)
+def test_byte_tables_with_a_step_give_what_looking_up_gives(dtype, path, step, rise, second):
+    """What (pixel - 127.5) is rounded to: a line with a step at a pixel value, and computed; with two it is not."""
+    line = np.arange(256) - (128 if dtype == "int8" else 0)
+    line = line + rise * (np.arange(256) >= step)
+    if second is not None:
+        line = line + (np.arange(256) >= second)
+    lut = np.stack([line, np.arange(256), line]).astype(np.uint8).view(dtype)
+    frame = _make_frame(PixelFormat.RGB, 90, 70)
+    rgb, _ = reference.letterbox(frame.data, frame.format, 0, 77, 75)
+    out = np.empty((75, 77, 3), dtype)
+    kernels.Letterbox(kernels.Target(out, lut, "RGB"), path).run(frame)
+    np.testing.assert_array_equal(out, reference.through_table(rgb, lut, "RGB"))
+
+
 @pytest.mark.parametrize(
     ("width", "height", "to_width", "to_height"),
     [
