@@ -7,7 +7,6 @@ each core has a root of its own, of links into the common one, with the files th
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -118,7 +117,9 @@ def make_root(machine: Path, core: Core, qemu: Path, libraries: Path) -> Path:
     common = machine / f"root-{core.arch}"
     start = _START.format(libraries=libraries, qemu=qemu, cpu=core.name, python=common / "usr/bin/python3.11")
     shown = files(core)
-    key = hashlib.sha256(repr((sorted(shown.items()), start)).encode()).hexdigest()[:12]
+    record = common.with_name(f"{common.name}.made")
+    made_of = (_LINKS, sorted(shown.items()), start, record.read_text() if record.exists() else "")
+    key = hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]
     root = machine / "cores" / f"{core.name}-{key}"
     if root.exists():
         return root
@@ -135,7 +136,6 @@ def make_root(machine: Path, core: Core, qemu: Path, libraries: Path) -> Path:
         script.parent.mkdir(parents=True, exist_ok=True)
         script.write_text(start)
         script.chmod(0o755)
-    (new / "tmp").symlink_to("/tmp")  # noqa: S108 - a program's temporary files are the host's
     try:
         new.rename(root)
     except OSError:
@@ -155,9 +155,12 @@ exec env LD_LIBRARY_PATH={libraries} {qemu} ${{EMULATED_PLUGIN:+-plugin "$EMULAT
 """
 
 
+_LINKS = ("bin", "etc", "lib", "sbin")
+
+
 def _link_all(common: Path, new: Path) -> None:
-    """All of the common root but its Python programs."""
-    for name in ("bin", "etc", "lib", "sbin", "var"):
+    """All of the common root but its Python programs, and what is the host's: /tmp, /var."""
+    for name in _LINKS:
         _link(common / name, new / name)
     for part in sorted((common / "usr").iterdir()):
         if part.name != "bin":
@@ -170,4 +173,4 @@ def _link_all(common: Path, new: Path) -> None:
 def _link(target: Path, link: Path) -> None:
     if target.exists():
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(os.path.relpath(target, link.parent))
+        link.symlink_to(target)  # absolute: a guest sees it below another path
