@@ -61,22 +61,24 @@ def make(machine: Path) -> None:
         MachineError: All else.
     """
     started = time.monotonic()
+    unavailable = machine / "unavailable"
+    for reason in (unavailable, machine / "packages-unavailable"):
+        reason.unlink(missing_ok=True)
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise MachineError(
             f"the emulated machines are made on x86_64 Linux, not on {platform.machine()} {platform.system()}",
             "on an ARM machine run the tests themselves: make test",
         )
     machine.mkdir(parents=True, exist_ok=True)
-    unavailable = machine / "unavailable"
-    unavailable.unlink(missing_ok=True)
 
     def say(text: str) -> None:
-        print(f"[{time.monotonic() - started:6.1f} s] {text}", flush=True)
+        sys.stdout.write(f"[{time.monotonic() - started:6.1f} s] {text}\n")  # in one piece: several parts tell
+        sys.stdout.flush()
 
     try:
         _make_all(machine, say)
     except FetchError as error:
-        unavailable.write_text(f"{str(error).splitlines()[0]}\n")
+        unavailable.write_text(" ".join(str(error).splitlines()[:2]) + "\n")
         raise
     except OSError as error:
         if error.errno == errno.ENOSPC:
