@@ -25,6 +25,10 @@
 #endif
 #endif
 
+#ifndef FG_ARM32
+#define FG_ARM32 0
+#endif
+
 /* A body that is compiled once for every instruction set that calls it. */
 #define FG_BODY static inline __attribute__((always_inline))
 

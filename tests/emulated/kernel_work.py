@@ -3,9 +3,9 @@
     python tests/emulated/kernel_work.py [GLOB ...]
 
 A mark is system call 0x5EED, which no kernel has. For the entry at place i of what it prints (a JSON list of names and
-repetitions) it makes three: 3i, then the calls, 3i + 1, then as many calls that the kernel refuses at its first check (a
-null pointer), 3i + 2. The difference of both stretches is the kernel's own: what Python and cffi take for a call is the
-same in both.
+repetitions) it makes three: 3i, then the calls, 3i + 1, then as many calls that the kernel refuses at its first check
+(a null pointer), 3i + 2. The difference of both stretches is the kernel's own: what Python and cffi take for a call is
+the same in both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from facegate_edge._native import ffi, lib
 from facegate_edge._values import Frame, PixelFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 MARK = 0x5EED
 NULL = ffi.NULL
@@ -62,8 +62,8 @@ class Entry(NamedTuple):
 
     Attributes:
         calls: made in this order.
-        prepare: brings back what the calls change, before each counted stretch.
-        times: repetitions: a kernel of some hundred instructions is counted many times.
+        prepare: brings back what the calls change, before each round of them; in both stretches.
+        times: rounds. Python now and then takes some hundred instructions more: less than a thousandth of a stretch.
     """
 
     calls: list[Call]
@@ -81,13 +81,17 @@ def frame(name: str, width: int = WIDE, height: int = HIGH, rotation: int = 0) -
 
 
 def target(kind: str, side: int) -> kernels.Target:
-    """A model's input: float32, int8 (whose table is pixel - 128), or either with a table that is no straight line."""
-    dtype, _, bent = kind.partition("-")
-    mean, scale = ((123.7, 116.3, 103.5), (0.0171, 0.0175, 0.0174)) if bent else ((127.5,) * 3, (1 / 127.5,) * 3)
+    """A model's input by how its values are made of pixels.
+
+    "float32" is (pixel - 127.5) / 128 and "int8" the quantised (pixel - 127.5) / 127.5, which the kernels compute;
+    "float32-table", (pixel - 127.5) / 127.5, and "int8-table", which is no straight line, they look up.
+    """
+    dtype, _, looked_up = kind.partition("-")
     quantization = None if dtype == "float32" else Quantization(scale=float(np.float32(1 / 127.5)), zero_point=-1)
-    lut = kernels.make_lut(mean, scale, dtype, quantization)
-    if bent:
-        lut[:, 1::7] += 1  # no line passes through it
+    scale = 1 / 128 if kind == "float32" else 1 / 127.5
+    lut = kernels.make_lut((127.5,) * 3, (scale,) * 3, dtype, quantization)
+    if looked_up and dtype == "int8":
+        lut[:, 1::7] += 1
     return kernels.Target(np.empty((side, side, 3), dtype), lut, "RGB")
 
 
@@ -95,8 +99,8 @@ def letterbox(picture: Frame, into: kernels.Target) -> Entry:
     """fg_letterbox with its scratch memory."""
     box = kernels.Letterbox(into)
     box.run(picture)
-    struct = box._frame.set(picture)  # noqa: SLF001 - the arguments that `run` would use
-    args = (struct, into.struct, _core.PATHS["auto"], box._scratch, box._scratch_size, box._scale)  # noqa: SLF001
+    struct = box._frame.set(picture)
+    args = (struct, into.struct, _core.PATHS["auto"], box._scratch, box._scratch_size, box._scale)
     return Entry([Call(lib.fg_letterbox, args, 5, (box, picture))])
 
 
@@ -104,7 +108,7 @@ def warp(picture: Frame, into: kernels.Target, *, samples: int = 1, luma: bool =
     """fg_warp of a turned face of some 250 pixels that lies inside of the frame."""
     matrix = np.array([[2.2, 0.3, 200], [-0.3, 2.2, 100]])
     plane = np.empty((CROP, CROP), np.uint8)
-    ref = kernels.Warp(into, luma=plane)._frame  # noqa: SLF001
+    ref = kernels.Warp(into, luma=plane)._frame
     gray = ffi.from_buffer("uint8_t[]", plane) if luma else NULL
     args = (
         *(ref.set(picture), ffi.from_buffer("double[]", matrix), samples, 0, into.struct, _core.PATHS["auto"]),
@@ -155,9 +159,9 @@ def decode(family: str, kind: str) -> Entry:
             head = kernels.RetinafaceHead(
                 score, box, points, width=SIDE, height=SIDE, strides=STRIDES, min_sizes=sizes, variances=(0.1, 0.2)
             )
-        args = (*head._args, THRESHOLD, faces.struct)  # noqa: SLF001 - the arguments that `decode` would use
+        args = (*head._args, THRESHOLD, faces.struct)
         calls.append(Call(functions[family], args, len(args) - 1, head))
-    return Entry(calls, faces.clear)
+    return Entry(calls, faces.clear, times=50)
 
 
 def suppress(count: int) -> Entry:
@@ -172,10 +176,10 @@ def suppress(count: int) -> Entry:
     records["position"] = np.arange(count)
 
     def prepare() -> None:
-        faces._records[:] = records  # noqa: SLF001 - what decoding would leave
+        faces._records[:] = records
         faces.struct.count = faces.struct.rows = count
 
-    return Entry([Call(lib.fg_nms, (faces.struct, 0.4, count), 0, faces)], prepare)
+    return Entry([Call(lib.fg_nms, (faces.struct, 0.4, count), 0, faces)], prepare, times=20)
 
 
 def templates(count: int) -> np.ndarray:
@@ -191,8 +195,8 @@ def search() -> Entry:
     scan = kernels.Search(rows, kernels.norm(rows, LENGTH), length=LENGTH, k=BEST)
     scan.run(probe)
     buffer = ffi.from_buffer("int8_t[]", probe)
-    indices, similarities = scan._out  # noqa: SLF001 - the arguments that `run` would use
-    out = (BEST, _core.PATHS["auto"], indices, 4 * BEST, similarities, 8 * BEST, scan._found)  # noqa: SLF001
+    indices, similarities = scan._out
+    out = (BEST, _core.PATHS["auto"], indices, 4 * BEST, similarities, 8 * BEST, scan._found)
     return Entry([Call(lib.fg_search, (scan.struct, buffer, probe.nbytes, *out), 9, (scan, rows, probe))])
 
 
@@ -207,7 +211,7 @@ def compare() -> Entry:
     """fg_compare of two templates."""
     rows = templates(2)
     a, b = (ffi.from_buffer("int8_t[]", row) for row in rows)
-    return Entry([Call(lib.fg_compare, (a, b, LENGTH, ffi.new("double *")), 3, rows)], times=100)
+    return Entry([Call(lib.fg_compare, (a, b, LENGTH, ffi.new("double *")), 3, rows)], times=1000)
 
 
 def template(kind: str) -> Entry:
@@ -240,7 +244,7 @@ def quality(function: Callable[..., int], results: int) -> Entry:
     luma = np.random.default_rng(6).integers(0, 256, (CROP, CROP), np.uint8)
     out = ffi.new("double[3]")
     args = (ffi.from_buffer("uint8_t[]", luma), luma.nbytes, CROP, CROP, *(out + i for i in range(results)))
-    return Entry([Call(function, args, 4, (luma, out))], times=10)
+    return Entry([Call(function, args, 4, (luma, out))], times=50)
 
 
 def entries() -> dict[str, Callable[[], Entry]]:
@@ -275,10 +279,13 @@ def entries() -> dict[str, Callable[[], Entry]]:
     return made
 
 
-def call_all(stretch: list[tuple[Callable[..., int], tuple[Any, ...]]], times: Iterator[None]) -> int:
+def call_all(
+    stretch: list[tuple[Callable[..., int], tuple[Any, ...]]], prepare: Callable[[], object], times: int
+) -> int:
     """Make the calls; the last status."""
     status = 0
-    for _ in times:
+    for _ in repeat(None, times):
+        prepare()
         for function, args in stretch:
             status = function(*args)
     return status
@@ -296,15 +303,13 @@ def main() -> int:
         work = [(call.function, call.args) for call in entry.calls]
         refused = [(call.function, call.refused()) for call in entry.calls]
         for stretch, expected in ((work, 0), (refused, -1)):  # warm, and tried before it is counted
-            entry.prepare()
-            if (status := call_all(stretch, repeat(None, 1))) != expected:
+            if (status := call_all(stretch, entry.prepare, 2)) != expected:
                 print(f"{name}: status {status}, expected {expected}", file=sys.stderr)
                 return 1
-        entry.prepare()
         mark(MARK, 3 * place)
-        call_all(work, repeat(None, entry.times))
+        call_all(work, entry.prepare, entry.times)
         mark(MARK, 3 * place + 1)
-        call_all(refused, repeat(None, entry.times))
+        call_all(refused, entry.prepare, entry.times)
         mark(MARK, 3 * place + 2)
     print(json.dumps([[name, every[name]().times] for name in names]))
     return 0
