@@ -161,9 +161,10 @@ def own_state(layout: Layout, who: Account | None) -> None:
         make_folder(layout.state, 0o700)
     if layout.state.is_symlink():
         raise DiskError(f"{layout.state} is a link", hint="a service's state is a real folder")
-    if who is not None and os.geteuid() == 0 and layout.state.stat().st_uid == 0:
+    if who is not None and who.uid and os.geteuid() == 0 and layout.state.stat().st_uid == 0:
         os.chown(layout.state, who.uid, who.gid, follow_symlinks=False)
         layout.state.chmod(0o700)
+        sync_folder(layout.state)
 
 
 def _linked(layout: Layout) -> set[str]:
