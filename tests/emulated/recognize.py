@@ -11,18 +11,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
+from end_to_end import peak
 
 from facegate import Consent, Gate, SigningKey
 from facegate._policy_json import load_policy
 from facegate_edge import Frame, PixelFormat, TrustStore, open_bundle
 
 ROUNDS = 5
-
-
-def peak() -> int:
-    """The most memory that this process had, in KiB. Not getrusage's, which remembers the parent's before exec."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
 
 
 def main() -> None:

@@ -25,8 +25,8 @@ TARGETS = {"cortex-a72": "rpi4", "cortex-a76": "rpi5"}
 MAX_BESIDE, MAX_RSS = 60_000_000, 120_000_000  # bytes: what the project promises for a package and a process
 # As the package's own bin/run.py starts its programs.
 START = (
-    "import runpy, sys; top = sys.argv.pop(1); sys.path += [top + '/site', top + '/app']; sys.argv.pop(0); "
-    "runpy.run_path(sys.argv[0], run_name='__main__')"
+    "import os, runpy, sys; top = sys.argv.pop(1); sys.path += [top + '/site', top + '/app']; sys.argv.pop(0); "
+    "sys.path.append(os.path.dirname(sys.argv[0])); runpy.run_path(sys.argv[0], run_name='__main__')"
 )
 
 on_each_core = pytest.mark.parametrize("cpu", TESTED)
@@ -150,13 +150,15 @@ def test_it_installs_there_without_a_network(installed, cpu):
 
 
 @on_each_core
-def test_what_is_installed_decides_as_the_build_host(lived, cpu):
+def test_what_is_installed_decides_as_the_build_host(lived, emulation, cpu):
     """From nothing but the installed files: the same decisions, and the same templates to the bit."""
     device, host = lived(cpu)
     decided = [[made.get("decision", made) for made in day.result["decisions"]] for day in (device, host)]
     assert decided[0] == decided[1]
     assert device.result["seen"] == host.result["seen"]
     assert "/opt/facegate/versions/" in device.result["facegate"]
+    there, here = (day.result["peak_kib"] * 1024 / 1e6 for day in (device, host))
+    emulation.tell(f"memory of the whole day on {cpu}: {there:.0f} MB with the emulator ({here:.0f} MB on x86_64)")
 
 
 def test_what_is_installed_executes_nothing_that_a_raspberry_pi_4_lacks(lived):
