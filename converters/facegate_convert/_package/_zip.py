@@ -55,7 +55,9 @@ def stored(path: str, data: bytes) -> Member:
 
 
 def moved(path: str, source: zipfile.ZipFile, raw: bytes, info: zipfile.ZipInfo) -> Member:
-    """A file of another ZIP, as it is compressed there.
+    """A file of another ZIP, as it is compressed there; stored if its data there are not exactly those that are read.
+
+    Readers differ in what they make of data that go on behind the size that the directory names.
 
     Args:
         path: its name in the new one.
@@ -73,6 +75,11 @@ def moved(path: str, source: zipfile.ZipFile, raw: bytes, info: zipfile.ZipInfo)
     name, extra = struct.unpack_from("<HH", raw, info.header_offset + 26)
     start = info.header_offset + _LOCAL.size + name + extra
     payload = raw[start : start + info.compress_size]
+    if info.compress_type == zipfile.ZIP_STORED:
+        return stored(path, data)
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    if stream.decompress(payload, len(data) + 1) != data or not stream.eof or stream.unused_data:
+        return stored(path, data)
     return Member(path, len(data), hashlib.sha256(data).hexdigest(), info.CRC, info.compress_type, payload)
 
 

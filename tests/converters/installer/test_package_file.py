@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import zipfile
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,6 +105,63 @@ def test_bytes_between_or_after_the_members_are_refused(tmp_path: Path) -> None:
     commented[-2:] = struct.pack("<H", 4)
     path.write_bytes(commented + b"more")
     refused(path, 3, "no member")
+
+
+def _rewritten(whole: bytes, name: str, more: bytes, *, deflated: bool, inside: bool) -> bytes:
+    """A package one of whose members holds more than the directory says: in its data, or (deflated) behind them."""
+    out, directory = bytearray(b"#!/usr/bin/env python3\n"), b""
+    with zipfile.ZipFile(io.BytesIO(whole)) as read:
+        infos = read.infolist()
+        for info in infos:
+            data = payload = read.read(info)
+            method = 0
+            if info.filename == name:
+                payload = data + more if inside else data
+                if deflated:
+                    method, packer = 8, zlib.compressobj(9, zlib.DEFLATED, -15)
+                    payload = packer.compress(payload) + packer.flush()
+                payload += b"" if inside else more
+            path = info.filename.encode()
+            fields = (method, 0, 0x21, zlib.crc32(data), len(payload), len(data), len(path))
+            about = (3 << 8 | 20, 20, 0, *fields, 0, 0, 0, 0, 0o100644 << 16, len(out))
+            directory += struct.pack("<4sHHHHHHIIIHHHHHII", b"PK\1\2", *about) + path
+            out += struct.pack("<4sHHHHHIIIHH", b"PK\3\4", 20, 0, *fields, 0) + path + payload
+    end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, len(infos), len(infos), len(directory), len(out), 0)
+    return bytes(out) + directory + end
+
+
+@pytest.mark.parametrize(("deflated", "inside"), [(False, True), (True, True), (True, False)])
+def test_code_smuggled_behind_a_members_length_is_refused(tmp_path: Path, deflated: bool, inside: bool) -> None:
+    """Python's zipfile stops reading at the size that is listed, signed and hashed; zipimport would run all that is there."""
+    code = b"\nimport sys\nsys.exit(77)\n"
+    whole = _rewritten(Recipe().bytes(), "facegate_installer/__init__.py", code, deflated=deflated, inside=inside)
+    path = tmp_path / "door.pyz"
+    path.write_bytes(whole)
+    if inside:
+        assert run(path, "show").code == 77  # it is run: only another's check can notice
+    answer = here("verify", path, "--trust", public(tmp_path), "--json", check=3)
+    assert "_init__.py" in answer.error["message"]
+
+
+def test_a_member_whose_name_goes_on_behind_a_nul_is_refused(tmp_path: Path) -> None:
+    """Python's zipfile cuts names there, other readers do not."""
+    recipe = Recipe(more={"licenses/x": ("license", b"x")})
+    members = {name.replace("s/x", "s/x_y"): data for name, (_, data) in recipe.files().items()}
+    path = tmp_path / "door.pyz"
+    path.write_bytes(archive({"package.json": recipe.list()} | members).replace(b"s/x_y", b"s/x\0y"))
+    refused(path, 3, "a member that none has")
+
+
+def test_members_of_all_sizes_are_read_whole(tmp_path: Path) -> None:
+    """Also an empty one, and those that end where a piece does, stored and deflated."""
+    more = {f"licenses/{size}": ("license", bytes(size)) for size in (0, 1, 2**20 - 1, 2**20, 2**20 + 1, 3 * 2**20)}
+    more["licenses/noise"] = ("license", b"".join(hashlib.sha512(b"%d" % i).digest() for i in range(40_000)))
+    recipe = Recipe(more=more)
+    path = recipe.write(tmp_path / "door.pyz")
+    here("verify", path, "--trust", public(tmp_path), check=0)
+    members = {"package.json": recipe.list()} | {name: data for name, (_, data) in recipe.files().items()}
+    path.write_bytes(archive(members, compression=zipfile.ZIP_STORED))
+    here("verify", path, check=0)
 
 
 def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 
 import pytest
 
@@ -95,6 +96,21 @@ def test_members_are_moved_as_they_are_compressed():
         assert made.testzip() is None
         assert [made.read(f"x/{name}") for name in "abc"] == [b"a" * 5000, b"b" * 50, b"c" * 5000]
         assert {info.date_time for info in made.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_what_is_hidden_behind_a_members_length_is_not_moved(method):
+    """Python's zipfile reads no further than the size in the directory, zipimport to the end of the data."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a.py", b"seen" + b"hidden" * 1000, method)
+    raw = bytearray(buffer.getvalue())
+    crc = zlib.crc32(b"seen").to_bytes(4, "little")
+    place = raw.index(b"PK\1\2")
+    raw[place + 16 : place + 20], raw[place + 24 : place + 28] = crc, (4).to_bytes(4, "little")
+    raw[14:18] = crc
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        assert moved("a.py", archive, bytes(raw), archive.infolist()[0]) == stored("a.py", b"seen")
 
 
 def test_a_name_comes_once_and_is_ascii():

@@ -1,7 +1,9 @@
 """The zip archive that a package is: opened strictly, so that every byte of it is either listed or refused.
 
 General readers accept many spellings of an archive, and two of them can see different files in the same bytes. Here
-there is one: an optional `#!` line, the members one after the other, the directory, its end, and nothing else.
+there is one: an optional `#!` line, the members one after the other, the directory, its end, and nothing else. A
+member's data, too, are exactly as long as the directory says: `zipfile` stops reading there, and `zipimport`, which is
+what runs a package, does not.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ class Archive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._places: dict[str, int] = {}  # where each member's data begin
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
@@ -91,11 +94,11 @@ class Archive:
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The bytes of a member, never more than the directory says. Raises PackageError: damaged."""
+        info = self.members[name]
+        raw = self._raw(self._places[name], info.compress_size)
         try:
-            with self._zip.open(self.members[name]) as member:
-                while chunk := member.read(_CHUNK):
-                    yield chunk
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, RuntimeError) as error:
+            yield from _as_told(info, raw if info.compress_type == zipfile.ZIP_STORED else _inflated(raw))
+        except (zlib.error, EOFError, ValueError, OSError) as error:
             raise PackageError(f"{name} in the package is damaged ({error})", hint=_HINT) from None
 
     def open(self, name: str) -> IO[bytes]:
@@ -104,6 +107,15 @@ class Archive:
             return self._zip.open(self.members[name])
         except (zipfile.BadZipFile, ValueError, OSError, RuntimeError) as error:
             raise PackageError(f"{name} in the package is damaged ({error})", hint=_HINT) from None
+
+    def _raw(self, place: int, left: int) -> Iterator[bytes]:
+        """Bytes of the file. Raises EOFError, OSError."""
+        while left:
+            raw = os.pread(self._file.fileno(), min(left, _CHUNK), place)
+            if not raw:
+                raise EOFError("it ends too early")
+            place, left = place + len(raw), left - len(raw)
+            yield raw
 
     def _open_zip(self) -> zipfile.ZipFile:
         try:
@@ -121,9 +133,11 @@ class Archive:
             mode = info.external_attr >> 16
             strange = (
                 info.filename in members
+                or info.filename != info.orig_filename  # zipfile cuts a name at a NUL
                 or info.is_dir()
                 or info.flag_bits
                 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+                or (info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size)
                 or info.file_size > MAX_MEMBER
                 or (stat.S_IFMT(mode) not in (0, stat.S_IFREG))
             )
@@ -151,8 +165,37 @@ class Archive:
             good = good and self._file.read(len(header)) == header
             about = (3 << 8 | _VERSION, _VERSION, 0, *fields, 0, 0, 0, 0, _MODE, place)
             directory += _CENTRAL.pack(b"PK\1\2", *about) + name
+            self._places[info.filename] = place + len(header)
             place += len(header) + info.compress_size
         directory += _END.pack(b"PK\5\6", 0, 0, len(infos), len(infos), len(directory), place, 0)
         self._file.seek(place)
         if not good or self._file.read(len(directory) + 1) != directory:
             raise PackageError("the package's archive holds bytes that belong to no member", hint=_HINT)
+
+
+def _as_told(info: zipfile.ZipInfo, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """A member's bytes, piece by piece. Raises ValueError: they are not those that the directory tells of."""
+    size = crc = 0
+    for piece in pieces:
+        size, crc = size + len(piece), zlib.crc32(piece, crc)
+        if size > info.file_size:
+            raise ValueError("longer than it says")
+        yield piece
+    if size != info.file_size or crc != info.CRC:
+        raise ValueError("another length or checksum than it says")
+
+
+def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """What a raw deflate stream holds, piece by piece. Raises zlib.error, ValueError: it does not end where they do."""
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    for piece in pieces:
+        rest, data = piece, b"?"
+        while not stream.eof and (rest or data):
+            data = stream.decompress(rest, _CHUNK)
+            rest = stream.unconsumed_tail
+            if data:
+                yield data
+        if stream.unused_data or rest:
+            raise ValueError("something follows its data")
+    if not stream.eof:
+        raise EOFError("it ends too early")
