@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["package"]
 
+# Names of other kinds of file: whoever writes one expects another file than they would get.
+_OTHER_KIND = re.compile(r".+\.(tar|tgz|zst|gz|xz|bz2|zip|deb|rpm|whl|fgb|img|iso)", re.IGNORECASE)
+
 
 def _complete_target(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     from facegate_convert._package._systems import packageable  # noqa: PLC0415 - reads the profiles
@@ -141,6 +144,11 @@ def _output_path(given: dict[str, Any], settings: Settings) -> Path | None:
     path: Path | None = given["path"]
     if path is None:
         return None
+    if _OTHER_KIND.fullmatch(path.name):
+        stem = path.name.partition(".")[0]
+        raise click.UsageError(
+            f"a package is a program that Python runs, not what {path.name} is called after: write {stem}.pyz"
+        )
     if path.is_dir():
         raise OutputFileError(f"{path} is a folder", hint="name the file to write, e.g. door-rpi4.pyz")
     if not path.parent.is_dir():

@@ -345,6 +345,15 @@ def test_an_output_that_cannot_be_written_is_said_first(command, bundle, tmp_pat
     assert bundle.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["door-rpi4.tar.zst", "door.TGZ", "door.zip", "door.deb"])
+def test_an_output_that_is_called_like_another_kind_of_file_is_refused(command, tmp_path, name):
+    """Nobody who unpacks it would find what its name says; the error names the file to write instead."""
+    code, data = command(f"--output={tmp_path / name}")
+    assert (code, data["error"]["type"]) == (2, "UsageError")
+    assert f"{name.partition('.')[0]}.pyz" in data["error"]["message"]
+    assert list(tmp_path.glob("door*")) == []
+
+
 def test_a_full_disk_leaves_the_old_package(command, tmp_path, monkeypatch):
     """Written beside and renamed: the old file stays as it was, and nothing half-written is left."""
     path = tmp_path / "out" / "door.pyz"
