@@ -22,6 +22,7 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 TARGETS = ("rpi4", "rpi5", "generic-armv7")
 ROLES = ("detector", "recognizer")
@@ -34,6 +35,11 @@ CALIBRATION, PAIRS = range(1_100_000, 1_100_032), range(1_110_000, 1_110_030)
 def run(*arguments: str) -> dict:
     """Run a facegate command as a person would, show it, and give back what it reports; end where it fails."""
     print(f"$ facegate {shlex.join(arguments)}", flush=True)
+    return ask(*arguments)
+
+
+def ask(*arguments: str) -> dict:
+    """The same without showing it."""
     done = subprocess.run(  # noqa: S603 - our own command with our own arguments
         [sys.executable, "-m", "facegate", *arguments, "--json"],
         stdout=subprocess.PIPE,
@@ -46,9 +52,31 @@ def run(*arguments: str) -> dict:
     except ValueError:
         raise SystemExit(f"facegate ended with {done.returncode}") from None
     if "error" in found:
-        print(f"{found['error']['message']}\n{found['error']['hint']}", file=sys.stderr)
-        raise SystemExit(found["error"]["exit_code"])
+        end(found["error"]["exit_code"], found["error"]["message"], found["error"]["hint"])
     return found
+
+
+def end(code: int, message: str, hint: str) -> NoReturn:
+    """Say what is wrong and what to do, and end."""
+    print(f"error: {message}\nhint: {hint}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def rehearse(given: argparse.Namespace) -> None:
+    """End now if the end would be in minutes: no converter, no such file, no such target, or no wheels for one."""
+    if find_spec("facegate_convert") is None or find_spec("onnx") is None:
+        end(5, f"the converter is not installed for {sys.executable}", "run in the source: pip install '.[convert]'")
+    for path in (given.detector, given.recognizer, given.calibration, given.pairs, given.images):
+        if path is not None and not path.exists():
+            end(3, f"there is no {path}", "check the path")
+    spec = find_spec("facegate")
+    bundle = Path(spec.origin or "").parent / "reference.fgb" if spec else Path()
+    for target in given.target or TARGETS:
+        wheels = ["--wheels", str(given.wheels)] if given.wheels else []
+        ask(
+            *("package", "--dry-run", "--target", target, "--bundle", str(bundle)),
+            *("--trust", str(bundle.with_suffix(".pub")), *wheels),
+        )
 
 
 def evidence(given: argparse.Namespace, folder: Path) -> tuple[list[str], list[str]]:
@@ -77,9 +105,8 @@ def models(given: argparse.Namespace) -> tuple[list[str], list[str]]:
         pixels = ["--preprocess", given.preprocess] if given.preprocess else []
         return [str(given.detector), *terms], [str(given.recognizer), *terms, *pixels]
     spec = find_spec("facegate_convert")
-    if spec is None or spec.origin is None:
-        raise SystemExit("the converter is missing: pip install 'facegate[convert]'")
-    detector, recognizer = (str(Path(spec.origin).parent / "reference" / f"{role}.onnx") for role in ROLES)
+    folder = Path(spec.origin or "").parent if spec else Path()
+    detector, recognizer = (str(folder / "reference" / f"{role}.onnx") for role in ROLES)
     return [detector, "--commercial-use", "yes"], [recognizer, "--commercial-use", "yes"]
 
 
@@ -134,6 +161,7 @@ def package(target: str, given: argparse.Namespace, bundle: Path, key: Path) -> 
 def main() -> int:
     """Three bundles, three packages, and a table of them."""
     given = arguments()
+    rehearse(given)
     given.output.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = make_key(given.output)
     made = []

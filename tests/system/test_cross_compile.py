@@ -128,11 +128,24 @@ def test_the_private_key_is_in_no_package(made):
         (["detector.onnx"], 2, "both of them"),
         (["a.onnx", "b.onnx"], 2, "--calibration"),
         (["absent.onnx", "absent.onnx", "--calibration", "."], 3, "absent.onnx"),
+        (["--target", "pi4"], 3, "no target 'pi4'"),
+        (["--target", "jetson-nano"], 3, "no package can be made for jetson-nano"),
+        (["--wheels", "nowhere"], 3, "make wheels"),
     ],
 )
-def test_what_is_missing_is_named(tmp_path, arguments, code, said):
-    """One model, no photographs, no such file: no traceback, and the exit code of the command that failed."""
+def test_what_is_missing_is_named_at_once(tmp_path, arguments, code, said):
+    """Before a key is made or a model converted, with what to do and the exit code of the command that would fail."""
     done = compile_for(tmp_path, *arguments)
     assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_python_without_the_converter_is_told_so(tmp_path):
+    """The script runs in any Python, and says what is not installed in it."""
+    bare = [sys.executable, "-I", "-S", str(SCRIPT)]
+    done = subprocess.run(bare, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+    assert done.returncode == 5
+    assert "the converter is not installed" in done.stderr
+    assert "pip install" in done.stderr
