@@ -111,7 +111,9 @@ class Credential:
             raise CredentialError(
                 f"the credential {path} cannot be read: {error.strerror}", hint="check the path and who may read it"
             ) from None
-        if stat.S_ISREG(mode) and mode & 0o077:
+        # Whom systemd 254 and later give the file stands in an ACL, and its mask where a group's rights do: 0440.
+        strangers = 0o037 if _is_systemds(path) else 0o077
+        if stat.S_ISREG(mode) and mode & strangers:
             raise CredentialError(
                 f"the credential {path} can be read or changed by other users (mode {mode & 0o777:04o})",
                 hint=f"run: chmod 600 {path} - and replace the credential if somebody may have copied it",
@@ -239,6 +241,12 @@ def accepts(db: Database, role: Role, credential: Credential) -> str | None:
         if hmac.compare_digest(kept, digest):
             label = name
     return label
+
+
+def _is_systemds(path: Path) -> bool:
+    """Whether a file is in the folder of credentials that systemd made for this service, which keeps others out."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return bool(folder) and path.parent == Path(folder)
 
 
 def _from_file(_: Role) -> Credential | None:

@@ -122,6 +122,27 @@ def test_a_credentials_file_is_its_owners_alone(tmp_path):
         assert "chmod 600" in caught.value.hint
 
 
+def test_a_credential_as_systemd_gives_it(tmp_path, monkeypatch):
+    """With User= it is root's, mode 0440, and the user has an ACL (systemd 254): read, in systemd's folder only."""
+    (tmp_path / "credentials").mkdir()
+    path = tmp_path / "credentials" / "recognizer.credential"
+    credential = Credential.new("recognizer")
+    credential.save(path)
+    path.chmod(0o440)
+    with pytest.raises(errors.CredentialError, match="other users"):
+        Credential.load(path)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    assert Credential.load(path).token == credential.token
+    for mode in (0o444, 0o460):
+        path.chmod(mode)
+        with pytest.raises(errors.CredentialError, match="other users"):
+            Credential.load(path)
+    path.chmod(0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(errors.CredentialError, match="other users"):
+        Credential.load(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"\n", b"hello", b"\xff" * 50, b"fgc_enroller_" + b"A" * 300])
 def test_a_file_that_holds_no_credential(tmp_path, content):
     """What stands in the file is not repeated."""
