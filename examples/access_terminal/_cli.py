@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_PR_SET_DUMPABLE = 4  # of linux/prctl.h
 _DEFAULT = "/etc/facegate/terminal.toml"
 _EPILOG = "Exit codes: 0 done, 1 the answer is no, 2 usage, 3 configuration, 4 not trusted, 5 environment, 70 a bug."
 
@@ -99,8 +103,18 @@ def _stop_on_signals() -> threading.Event:
     return stop
 
 
+def _refuse_core_dumps() -> None:
+    """Templates and keys are in this process: the kernel writes none of it down, and gives none to another program."""
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    # A limit does not keep a dump from a program that takes dumps through a pipe, as most systems have one.
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
 def _serve(path: Path) -> int:
     config = load_config(path)
+    _refuse_core_dumps()
     from facegate_terminal._serve import serve  # noqa: PLC0415 - a wrong configuration is told at once
 
     serve(config, _stop_on_signals())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import stat
 import sys
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 _MAX_FILE = 64 * 1024
+_EXACT = 1 << 53  # below it every whole number is a float
 _HINT = f"{Path(__file__).with_name('terminal.toml')} shows every key with its default"
 
 
@@ -219,6 +221,8 @@ class Config:
         _require(visit.matches <= visit.of <= visit.tries, "[visit] matches, of, tries", "in this order of size")
         _require(visit.idle_fps <= visit.fps <= camera.fps, "[visit] idle_fps, fps, [camera] fps", "in this order")
         _require(camera.source != "pictures" or bool(camera.folder), "[camera] folder", "a folder of pictures")
+        looks = visit.away_seconds * visit.fps > 1
+        _require(looks, "[visit] away_seconds", "longer than the time between two frames (fps)")
         even = camera.width % 2 == 0 and camera.height % 2 == 0
         _require(even, "[camera] width, height", "even: chroma is shared by two pixels")
 
@@ -231,7 +235,7 @@ def load_config(path: Path) -> Config:
     """
     try:
         with path.open("rb") as file:
-            mode = path.stat().st_mode
+            mode = os.fstat(file.fileno()).st_mode
             data = file.read(_MAX_FILE + 1)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=_HINT) from None
@@ -297,7 +301,7 @@ def _table(kind: Any, name: str, table: dict[str, Any], base: Path) -> Any:
 def _value(part: Field[Any], where: str, value: Any, base: Path) -> Any:
     """The value as the key's type has it. Raises ConfigError."""
     wanted = type(part.default)
-    if wanted is float and type(value) is int:
+    if wanted is float and type(value) is int and abs(value) < _EXACT:
         value = float(value)
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
     _require(part.default is not MISSING and type(value) is wanted, where, words[wanted])
@@ -308,7 +312,7 @@ def _value(part: Field[Any], where: str, value: Any, base: Path) -> Any:
         low, high = part.metadata["range"]
         _require(low <= value <= high, where, f"{low:g} to {high:g}")
     if part.metadata.get("path") and value:
-        _require("\0" not in value, where, "a path")
+        _require("\0" not in value and bool((base / value).name), where, "a path")
         value = str(base / value)
     return value
 

@@ -13,6 +13,7 @@ __all__ = [
     "CameraTimeoutError",
     "ConfigError",
     "LineError",
+    "StatusError",
     "TerminalError",
     "WatchdogError",
 ]
@@ -56,6 +57,10 @@ class CameraOverError(CameraError):
 
 class LineError(TerminalError, OSError):
     """A line to a relay or a lamp cannot be used."""
+
+
+class StatusError(TerminalError, OSError):
+    """How the terminal is cannot be read."""
 
 
 class WatchdogError(TerminalError, OSError):

@@ -35,12 +35,15 @@ class Judge:
         device_id: the device's reference in decisions.
         demonstration: also for decisions that are marked as a demonstration's.
         believed_clock: not for decisions whose time the gate does not believe.
+        last: number of the last decision before these: none up to it counts, whoever brings it back.
     """
 
-    def __init__(self, key: VerifyKey, device_id: str, *, demonstration: bool, believed_clock: bool) -> None:
+    def __init__(
+        self, key: VerifyKey, device_id: str, *, demonstration: bool, believed_clock: bool, last: int = 0
+    ) -> None:
         self._key, self._device_id = key, device_id
         self._harmless = ({"demonstration"} if demonstration else set()) | (set() if believed_clock else {"clock"})
-        self._last = 0
+        self._last = last
 
     def judge(self, signed: SignedDecision) -> Verdict:
         """Whether a decision opens the door, and for whom.

@@ -5,6 +5,7 @@ Written against the Picamera2 manual and tested with a module of the same interf
 
 from __future__ import annotations
 
+import concurrent.futures
 import importlib
 import sys
 import time
@@ -106,7 +107,7 @@ class PiCamera:
             mapped = self._map(self._request, "main", reshape=False)
             data = mapped.__enter__().array
             self._mapped = mapped
-        except TimeoutError:
+        except (TimeoutError, concurrent.futures.TimeoutError):  # one and the same since Python 3.11
             # The job stays: who asks again gets its frame.
             if time.monotonic() - self._last > self._config.timeout_seconds:
                 raise CameraTimeoutError("the camera sends nothing", hint="look at its ribbon cable") from None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,21 +59,19 @@ def serve(
         FacegateError: the gate cannot be opened, or used any more.
     """
     clock = clock if clock is not None else SystemTime()
-    with suppress(ValueError, OSError):  # templates and keys are in this process: no core dump of it
-        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     # ExitStack closes in the opposite order: the door is released before anything slow is taken apart.
     with ExitStack() as stack:
-        service = ServiceManager()
-        stack.callback(service.close)
-        lamp = None if config.light.line == "none" else open_line(config.light, "facegate light", clock.monotonic)
-        light = Light(lamp)
-        stack.callback(light.close)
         folder = Path(config.gate.folder)
         with ExitStack() as opening:
             # From the first moment on the door's line is ours, and inactive.
             door = opening.enter_context(
                 Door(open_line(config.door, "facegate door", clock.monotonic), config.door.open_seconds, clock)
             )
+            service = ServiceManager()
+            stack.callback(service.close)
+            lamp = None if config.light.line == "none" else open_line(config.light, "facegate light", clock.monotonic)
+            light = Light(lamp)
+            stack.callback(light.close)
             eyes = Eyes(_pipeline(folder))
             stack.callback(eyes.close)
             gate = stack.enter_context(facegate.open_gate(folder, clock=clock, pipeline=eyes))
@@ -89,11 +86,13 @@ def serve(
             board = HardwareWatchdog(config.watchdog.device, config.watchdog.timeout_seconds)
             stack.callback(board.close)
             stack.push(opening.pop_all())
+        status = gate.status()
         judge = Judge(
             facegate.VerifyKey.load(folder / "device.key.pub"),
-            gate.status().device_id,
+            status.device_id,
             demonstration=config.door.allow_demonstration,
             believed_clock=config.door.require_believed_clock,
+            last=status.decisions,
         )
         parts = Parts(
             *(gate, recognizer, eyes, judge, camera, door, light, service, board),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facegate import SystemClock
+from facegate_terminal._errors import StatusError
 
 __all__ = ["StatusFile", "describe", "read_status"]
 
@@ -27,9 +28,10 @@ class StatusFile:
 
     def __init__(self, path: str) -> None:
         self._path = Path(path) if path else None
+        self._failed = False
 
     def write(self, status: dict[str, Any]) -> None:
-        """Say how it is. A disk that does not take it never matters to the door; it is said once."""
+        """Say how it is. A disk that does not take it never matters to the door: said once, tried again."""
         if self._path is None:
             return
         fresh = self._path.with_name(f".{self._path.name}.new")
@@ -38,8 +40,11 @@ class StatusFile:
             fresh.chmod(0o644)  # whatever the service's umask: whoever looks after the door is not its user
             fresh.replace(self._path)
         except OSError as error:
-            _log.warning("the status cannot be written: %s", error.strerror)
-            self._path = None
+            if not self._failed:
+                _log.warning("the status cannot be written: %s", error.strerror)
+            self._failed = True
+        else:
+            self._failed = False
 
     def remove(self) -> None:
         """The terminal has ended."""
@@ -49,17 +54,23 @@ class StatusFile:
 
 
 def read_status(path: str) -> dict[str, Any] | None:
-    """What a running terminal says; None: none runs, or what is there is old or no status."""
+    """What a running terminal says; None: none runs, or what is there is old, or no status of this version.
+
+    Raises:
+        StatusError: it may not be read, so nobody knows.
+    """
     try:
         with Path(path).open("rb") as file:
             status = json.loads(file.read(_MAX_FILE))
         clock = SystemClock()
         age = clock.monotonic() - float(status["updated"])
         alive = status["boot"] == clock.boot() and -1 <= age <= _STALE * max(1.0, float(status["period"]))
-        os.kill(int(status["pid"]), 0)
+        with contextlib.suppress(PermissionError):  # it runs, and is another user's
+            os.kill(int(status["pid"]), 0)
+        describe(status)  # has all that it must have
     except PermissionError:
-        return status if alive else None
-    except (OSError, ValueError, KeyError, TypeError):
+        raise StatusError(f"the status {path} may not be read", hint="look as root, or as the service's user") from None
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return status if alive else None
 

@@ -8,14 +8,15 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from facegate.errors import StoreError, StoreFullError, StoreWriteError
+from facegate.errors import GateInUseError, StoreError, StoreFullError, StoreWriteError
 from facegate_terminal._errors import CameraOverError, LineError
+from facegate_terminal._visit import Visit
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
-    from facegate import Delivery, Gate, GateStatus, Recognizer, SignedDecision
+    from facegate import Delivery, Frame, Gate, GateStatus, Recognizer, SignedDecision
     from facegate_edge import Face
     from facegate_terminal._camera import ReopenedCamera
     from facegate_terminal._clock import Clock
@@ -33,11 +34,17 @@ _log = logging.getLogger("facegate_terminal")
 _READ = 0.5  # seconds that a camera is waited for at once: so often a stop is looked at
 _BOARD_PATIENCE = 600.0  # seconds without a frame after which the board is reset, if it has a watchdog
 _REFUSED = 1.5  # seconds that the light shows a refusal
+# What a restart does not heal: the terminal stays, closed, says what is wrong, and goes on when it is over.
+_STORE_TROUBLE: dict[type[StoreError], str] = {
+    StoreFullError: "disk_full",
+    StoreWriteError: "disk_not_writable",
+    GateInUseError: "disk_busy",  # an outbox that is being emptied, a backup, an SD card that takes its time
+}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Parts:
-    """What a terminal is made of. All of it is the caller's to close.
+    """What a terminal is made of. All of it is the caller's to close; the door is closed at the end of `run` already.
 
     Attributes:
         delivery: what gives decisions to a file in the background, if anything does.
@@ -70,8 +77,6 @@ class Terminal:
     """
 
     def __init__(self, config: Config, parts: Parts, stop: threading.Event) -> None:
-        from facegate_terminal._visit import Visit  # noqa: PLC0415 - beside its only use
-
         self._config, self._parts, self._stop = config, parts, stop
         self._visit = Visit(config.visit)
         self._due = self._next_status = self._last_frame = parts.clock.monotonic()
@@ -100,8 +105,11 @@ class Terminal:
         except CameraOverError:
             _log.info("the camera has nothing more to show")
         finally:
-            parts.service.stopping()
-            parts.status.remove()
+            try:
+                parts.door.close()  # before anything that may take its time
+            finally:
+                parts.service.stopping()
+                parts.status.remove()
 
     def step(self) -> None:
         """One turn: at most one frame, and at most one decision."""
@@ -120,7 +128,7 @@ class Terminal:
             try:
                 faces = parts.eyes.look(frame)
                 if self._visit.saw(now, _nearest(faces)):
-                    self._ask(frame, now)
+                    self._ask(frame)
             finally:
                 parts.eyes.forget()
             # Only here: there was a frame, it was looked at, and what had to be decided and opened was. A camera that
@@ -136,16 +144,17 @@ class Terminal:
             self._look_at_gate()
         self._tell(now)
 
-    def _ask(self, frame: Any, now: float) -> None:
+    def _ask(self, frame: Frame) -> None:
         """One trial. What cannot be recorded is not decided, and opens nothing."""
         parts = self._parts
         try:
             signed = parts.recognizer.identify(frame)
-        except (StoreFullError, StoreWriteError) as error:
+        except tuple(_STORE_TROUBLE) as error:
             self._store_failed(error)
-            self._visit.pause(now)
+            self._visit.pause(parts.clock.monotonic())
             return
         self._store_trouble = ""
+        now = parts.clock.monotonic()
         verdict = parts.judge.judge(signed)
         decision = signed.decision
         opens = self._visit.told(now, verdict.subject, decision.reasons)
@@ -161,8 +170,7 @@ class Terminal:
             parts.on_decision(signed, verdict, opens)
 
     def _store_failed(self, error: StoreError) -> None:
-        """A restart makes no room: the terminal stays, closed, says what is wrong, and goes on when there is room."""
-        trouble = "disk_full" if isinstance(error, StoreFullError) else "disk_not_writable"
+        trouble = next(word for kind, word in _STORE_TROUBLE.items() if isinstance(error, kind))
         if trouble != self._store_trouble:
             _log.error("%s: %s (%s)", trouble, error, error.hint)
         self._store_trouble = trouble
@@ -174,7 +182,7 @@ class Terminal:
         self._next_status = parts.clock.monotonic() + self._config.status.seconds
         try:
             self._gate_status = parts.gate.status()
-        except (StoreFullError, StoreWriteError) as error:
+        except tuple(_STORE_TROUBLE) as error:
             self._store_failed(error)
         self._free_mb = _free_mb(self._config.gate.folder)
         self._said = ("", ())  # written anew, changed or not: a reader takes an old file for a dead terminal's

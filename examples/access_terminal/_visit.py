@@ -1,7 +1,8 @@
-"""A visit: from the first sight of somebody until nobody is there. It says when to ask the gate, and when to open."""
+"""A visit: somebody near, until nobody is. It says when to ask the gate, and when to open."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -16,22 +17,25 @@ _WAIT = {"locked_out", "rate_limited"}
 
 
 class Visit:
-    """The rules of [visit]. Time is given, never asked for; no frame and no face is kept, only who was let in.
+    """The rules of [visit]. Time is given, never asked for; of a visit it is kept who was let in, and nothing longer.
+
+    Only who is near enough to be asked about makes one: a desk in the background must not make a visit of a whole day.
 
     Args:
         rules: of the configuration.
 
     Attributes:
-        somebody: whether a visit is under way.
+        somebody: whether anybody is in sight, near or not.
     """
 
     def __init__(self, rules: VisitConfig) -> None:
         self._rules = rules
         self.somebody = False
-        self._last_seen = self._next_trial = 0.0
+        self._last_seen = self._last_near = -math.inf
+        self._next_trial = 0.0
         self._tried = 0
         self._recent: deque[str | None] = deque(maxlen=rules.of)
-        self._let_in: str | None = None
+        self._let_in: set[str] = set()
 
     @property
     def interval(self) -> float:
@@ -48,22 +52,24 @@ class Visit:
         Returns:
             Whether the gate is to be asked about this frame.
         """
-        if side is None:
-            if self.somebody and now - self._last_seen >= self._rules.away_seconds:
-                self._end()
+        rules = self._rules
+        if now - self._last_near >= rules.away_seconds:  # also if nobody looked: a camera was away, a machine slept
+            self._tried, self._next_trial = 0, now
+            self._recent.clear()
+            self._let_in.clear()
+        if side is not None:
+            self._last_seen = now
+        self.somebody = now - self._last_seen < rules.away_seconds
+        if side is None or side < rules.face_pixels:
             return False
-        if self.somebody and now - self._last_seen >= self._rules.away_seconds:
-            self._end()  # nobody looked meanwhile: a camera that was away, a machine that slept
-        if not self.somebody:
-            self.somebody, self._next_trial = True, now
-        self._last_seen = now
-        return side >= self._rules.face_pixels and now >= self._next_trial
+        self._last_near = now
+        return now >= self._next_trial
 
     def told(self, now: float, subject: str | None, reasons: Sequence[str]) -> bool:
         """The gate has decided.
 
         Args:
-            now: seconds.
+            now: seconds, after it has: while it thinks, or its disk does, nobody has gone away.
             subject: of a match that may open the door; None for everything else.
             reasons: of the decision.
 
@@ -71,6 +77,7 @@ class Visit:
             Whether the door is to be opened.
         """
         rules = self._rules
+        self._last_near = now
         if _WAIT.intersection(reasons):
             self._next_trial = now + rules.pause_seconds  # it would be refused, and each refusal is written down
             return False
@@ -82,17 +89,12 @@ class Visit:
             self._next_trial = now + rules.again_seconds
             self._tried = 0
             self._recent.clear()
-        if not let_in or subject == self._let_in:
+        if subject is None or not let_in or subject in self._let_in:
             return False
-        self._let_in = subject
+        self._let_in.add(subject)
         return True
 
     def pause(self, now: float) -> None:
-        """The gate could not decide: ask again later."""
+        """The gate could not decide: ask again later. `now` as for `told`."""
+        self._last_near = now
         self._next_trial = now + self._rules.pause_seconds
-
-    def _end(self) -> None:
-        self.somebody = False
-        self._tried = 0
-        self._recent.clear()
-        self._let_in = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import importlib
 import logging
 import sys
@@ -119,7 +120,7 @@ class FakePicamera2:
         if self.breaks:
             raise self.breaks
         if not self.frames:
-            raise TimeoutError
+            raise concurrent.futures.TimeoutError  # as a Future does, which is what picamera2's job asks
         self.out += 1
         assert self.out <= 2, "requests are not given back"
         del job

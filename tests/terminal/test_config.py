@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 import facegate_terminal
+from facegate import SystemClock
 from facegate_terminal._cli import main
 from facegate_terminal._config import Config, DoorConfig, load_config, parse_config
 from facegate_terminal._errors import ConfigError
@@ -50,6 +53,13 @@ def test_relative_paths_count_from_the_file():
         ("[door]\nopen_seconds = '4'\noffset = 1\n", r"\[door\] open_seconds: this must be a number", "terminal.toml"),
         ("[door]\nopen_seconds = 1e9\noffset = 1\n", r"open_seconds: this must be 0.2 to 60", "terminal.toml"),
         ("[door]\nopen_seconds = nan\noffset = 1\n", r"open_seconds: this must be 0.2 to 60", "terminal.toml"),
+        (f"[door]\nopen_seconds = 1{'0' * 400}\noffset = 1\n", r"open_seconds: this must be", "terminal.toml"),
+        (DOOR + "[status]\nfile = '/'\n", r"\[status\] file: this must be a path", "terminal.toml"),
+        (
+            DOOR + "[visit]\nfps = 0.5\nidle_fps = 0.2\n",
+            r"\[visit\] away_seconds: this must be longer",
+            "terminal.toml",
+        ),
         ("[door]\nopen_seconds = true\noffset = 1\n", r"open_seconds: this must be a number", "terminal.toml"),
         ("[door]\noffset = 1.5\n", r"\[door\] offset: this must be a whole number", "terminal.toml"),
         ("[door]\nline = 'usb'\n", r"\[door\] line: this must be one of gpio, file", "terminal.toml"),
@@ -116,9 +126,29 @@ def test_nobody_runs(tmp_path, capsys):
     """--status of a terminal that does not run: exit code 5, also as JSON, also for a file that is no status."""
     path = tmp_path / "terminal.toml"
     path.write_text(f'{DOOR}[status]\nfile = "{tmp_path}/status.json"\n')
-    for content in (None, "", "[]", "{}", '{"updated": "x", "boot": "y", "period": 1, "pid": 1}'):
+    clock = SystemClock()
+    alive = {"updated": clock.monotonic() + 0.5, "boot": clock.boot(), "period": 100, "pid": os.getpid()}
+    contents = (None, "", "[]", "{}", '{"updated": "x", "boot": "y", "period": 1, "pid": 1}')
+    huge = json.dumps(alive | {"pid": 10**30})
+    for content in (*contents, json.dumps(alive), huge, "[" * 60_000):
         if content is not None:
             (tmp_path / "status.json").write_text(content)
         assert main(["--config", str(path), "--status"]) == 5
+    capsys.readouterr()
     assert main(["--config", str(path), "--status", "--json"]) == 5
     assert capsys.readouterr().out == '{"state": "not_running"}\n'
+
+
+def test_a_status_that_may_not_be_read(tmp_path, capsys, monkeypatch):
+    """Whether a terminal runs is not known then, and is not said: exit code 5, and who may look."""
+    path = tmp_path / "terminal.toml"
+    path.write_text(f'{DOOR}[status]\nfile = "{tmp_path}/status.json"\n')
+    config = load_config(path)
+    monkeypatch.setattr("facegate_terminal._cli.load_config", lambda _: config)
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refused)
+    assert main(["--config", str(path), "--status"]) == 5
+    assert "may not be read\n  look as root" in capsys.readouterr().err

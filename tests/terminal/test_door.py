@@ -98,8 +98,9 @@ def test_a_line_that_cannot_be_driven_is_released():
         assert (door.is_open, door.openings, wire.get()) == (False, 0, False)
 
 
-def test_a_line_that_cannot_be_released_is_tried_again_and_given_up():
+def test_a_line_that_cannot_be_released_is_tried_again_and_given_up(monkeypatch):
     """After ten failures the line is given back to the kernel; the door is out of order from then on."""
+    monkeypatch.setattr("facegate_terminal._door._LOOK_AGAIN", 0.01)
     wire = Wire()
     with Door(wire, 0.05, SystemTime()) as door:
         door.open()

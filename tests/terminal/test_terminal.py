@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from facegate import SignedDecision, SigningKey, sign_decision
-from facegate.errors import EngineError, StoreFullError, StoreWriteError
+from facegate.errors import EngineError, GateInUseError, StoreFullError, StoreWriteError
 from facegate_terminal._config import DoorConfig, VisitConfig
 from facegate_terminal._errors import CameraMissingError, CameraOverError, LineError
 from facegate_terminal._judge import Judge
@@ -45,6 +45,40 @@ def test_who_follows_closely_is_asked_about(stage):
     terminal.answers = [("match", "visitor-1"), ("match", "visitor-2")]
     terminal.play(25, 150)
     assert terminal.openings == 2
+
+
+def test_who_was_let_in_is_let_in_once_whoever_comes_between(stage):
+    """Two who take turns before the camera open the door twice, not for as long as they like."""
+    terminal = stage()
+    terminal.answers = [("match", f"visitor-{1 + n % 2}") for n in range(12)]
+    terminal.play(100, 150)
+    assert terminal.asked >= 8
+    assert terminal.openings == 2
+
+
+def test_somebody_in_the_background_makes_no_visit(stage):
+    """Who comes back hours later is let in again, though a face at a desk far behind was seen all the time."""
+    terminal = stage().play(3, 150).play(30, 40).play(3, 150)
+    assert terminal.openings == 2
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_gate_that_takes_its_time_ends_no_visit(stage, fails):
+    """A slow disk, a slow board: who stands there meanwhile has not gone away, and is let in, or told of, once."""
+    terminal = stage()
+    identify = terminal.parts.recognizer.identify
+
+    def slow(frame):
+        terminal.clock.seconds += 3
+        if fails:
+            terminal.asked += 1
+            raise StoreWriteError("slow, and then broken")
+        return identify(frame)
+
+    terminal.parts.recognizer.identify = slow
+    terminal.play(60, 150)
+    assert terminal.asked <= 8
+    assert terminal.openings == (0 if fails else 1)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +150,17 @@ def test_a_decision_counts_once():
     assert judge.judge(a_decision(5)).why_not == "seen_before"
     assert judge.judge(a_decision(4)).why_not == "seen_before"
     assert judge.judge(a_decision(6)).subject == "visitor-1"
+
+
+def test_a_decision_of_before_the_start_opens_nothing(stage):
+    """A match of this device and this gate, and of yesterday: its number was given before the terminal began."""
+    judge = Judge(DEVICE.verify_key, "door-1", demonstration=False, believed_clock=False, last=17)
+    terminal = stage(judge=judge)
+    terminal.parts.recognizer.identify = lambda _: a_decision(17)
+    terminal.play(20, 150)
+    assert {verdict.why_not for _, verdict, _ in terminal.told} == {"seen_before"}
+    assert terminal.openings == 0
+    assert judge.judge(a_decision(18)).subject == "visitor-1"
 
 
 def test_several_matches_can_be_asked_for(stage):
@@ -225,13 +270,19 @@ def test_a_camera_that_is_at_its_end_ends_the_terminal(stage):
     terminal = stage()
     terminal.camera_fails = CameraOverError("over")
     terminal.terminal.run()
+    assert terminal.wire.closed
     assert terminal.watch.is_ready
     assert terminal.watch.is_stopping
     assert not terminal.parts.status._path.exists()
 
 
 @pytest.mark.parametrize(
-    ("error", "word"), [(StoreFullError("no room"), "disk_full"), (StoreWriteError("read-only"), "disk_not_writable")]
+    ("error", "word"),
+    [
+        (StoreFullError("no room"), "disk_full"),
+        (StoreWriteError("read-only"), "disk_not_writable"),
+        (GateInUseError("somebody else writes"), "disk_busy"),
+    ],
 )
 def test_a_disk_that_takes_nothing_opens_nothing(stage, caplog, error, word):
     """What cannot be recorded is not decided. The terminal stays up, says it once, and goes on when there is room."""
@@ -318,6 +369,17 @@ def test_a_stop_is_heard(stage):
     assert (terminal.looked, terminal.openings) == (0, 0)
 
 
+def test_a_stop_releases_the_door_first(stage):
+    """Before systemd is told, which may take a second, and before anything is removed."""
+    terminal = stage().play(1, 150)
+    assert terminal.wire.get()
+    open_then = []
+    terminal.watch.stopping = lambda: open_then.append(terminal.wire.get())
+    terminal.stop.set()
+    terminal.terminal.run()
+    assert open_then == [False]
+
+
 def test_anybody_may_read_the_status(stage, tmp_path):
     """A unit's umask of 0077 keeps the state to itself, and not how the terminal is; nothing else is left beside it."""
     before = os.umask(0o077)
@@ -330,10 +392,13 @@ def test_anybody_may_read_the_status(stage, tmp_path):
 
 
 def test_a_status_that_cannot_be_written_stops_nothing(stage, tmp_path, caplog):
-    """Its folder is gone: said once, and people come in."""
+    """Its folder is gone: said once, and people come in; when the folder is back, so is the status."""
     terminal = stage()
     terminal.parts.status._path = tmp_path / "gone" / "terminal.json"
     with caplog.at_level(logging.INFO, "facegate_terminal"):
         terminal.play(30, 150)
     assert terminal.openings == 1
     assert sum("the status cannot be written" in line for line in caplog.messages) == 1
+    (tmp_path / "gone").mkdir()
+    terminal.play(20, 150)
+    assert json.loads((tmp_path / "gone" / "terminal.json").read_text())["door"]["openings"] == 1
