@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sqlite3
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -255,3 +256,49 @@ def test_a_declaration_that_is_refused_makes_no_gate(root: Path, tmp_path: Path,
     assert not (root / "var/lib/facegate/gate").exists()
     here("init", "--root", root, "--declaration", tmp_path / "none.json", "--json", check=2)
     assert sys.version_info >= (3, 10)
+
+
+def test_a_gates_folder_cannot_make_root_look_into_it(
+    root: Path, gate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that was taken over puts a link to root's folder there: it is still the service's user who looks."""
+    from facegate_installer import _gate  # noqa: PLC0415 - on the path from here on
+    from facegate_installer._layout import Layout  # noqa: PLC0415
+
+    gate.rename(tmp_path / "bait")
+    gate.symlink_to(tmp_path / "bait")
+    (root / "etc/passwd").write_text("facegate:x:4711:4712::/var/lib/facegate:/bin/false\n")
+    asked: list[dict[str, Any]] = []
+
+    def instead(command: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
+        asked.append(options)
+        return subprocess.CompletedProcess(command, 0, b'{"problems": []}', b"")
+
+    monkeypatch.setattr(_gate.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(_gate.subprocess, "run", instead)
+    layout = Layout(root)
+    current = layout.current()
+    assert current is not None
+    assert _gate.examine(layout, current) is not None
+    assert (asked[0]["user"], asked[0]["group"], asked[0]["extra_groups"]) == (4711, 4712, [])
+    assert asked[0]["stdin"] == subprocess.DEVNULL
+    assert asked[0]["start_new_session"]
+
+
+def test_a_credential_that_is_a_link_to_another_file_is_not_handed_out(root: Path, tmp_path: Path) -> None:
+    """Root copies what `facegate init` wrote, not what the service's user put in its place."""
+    from facegate_installer import _first_gate  # noqa: PLC0415 - on the path from here on
+    from facegate_installer._errors import StateError  # noqa: PLC0415
+    from facegate_installer._layout import Layout  # noqa: PLC0415
+
+    badges = root / "var/lib/facegate/credentials.new"
+    badges.mkdir(parents=True)
+    (tmp_path / "shadow").write_text("root's\n")
+    (badges / "administrator.credential").hardlink_to(tmp_path / "shadow")
+    with pytest.raises(StateError, match="not what"):
+        _first_gate._hand_out(Layout(root), badges)
+    (badges / "administrator.credential").unlink()
+    (badges / "administrator.credential").symlink_to(tmp_path / "shadow")
+    with pytest.raises(OSError, match="symbolic"):
+        _first_gate._hand_out(Layout(root), badges)
+    assert not list((root / "etc/facegate/credentials").iterdir())

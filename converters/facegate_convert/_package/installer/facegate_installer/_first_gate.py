@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from typing import TYPE_CHECKING
 
 from facegate_installer import _system
@@ -77,7 +78,7 @@ def _make(layout: Layout, version: Version, bundle: Path, declaration: Path, opt
     shutil.rmtree(badges, ignore_errors=True)  # of an attempt that was cut off: these open nothing
     arguments = ["init", "--json", str(layout.gate), "--bundle", str(bundle), "--trust", str(version.folder / "trust")]
     arguments += ["--declaration", str(declaration), "--credentials", str(badges), *options]
-    code, said, heard = run_in(version, "facegate", arguments, owner=layout.state)
+    code, said, heard = run_in(layout, version, "facegate", arguments)
     try:
         answer = json.loads(said)
     except ValueError:
@@ -101,6 +102,9 @@ def _hand_out(layout: Layout, badges: Path) -> list[str]:
             name = f"{role}.credential"
             file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
             try:
+                found = os.fstat(file)
+                if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_uid != os.fstat(folder).st_uid:
+                    raise StateError(f"{badges / name} is not what `facegate init` wrote", hint="who changed it?")
                 write_file(place / name, os.read(file, _MAX_CREDENTIAL), 0o600)
             finally:
                 os.close(file)
@@ -134,7 +138,7 @@ def use_bundle(layout: Layout, version: Version, *, again: bool, signer: str) ->
     if running:
         raise StateError(f"{running[0]} has the gate open", hint=f"run: sudo systemctl stop {running[0]}")
     arguments = ["adopt", str(layout.gate), str(bundle), str(version.folder / "trust"), "1" if again else "0", signer]
-    _, said, heard = run_in(version, "facegate-gate", arguments, owner=layout.gate)
+    _, said, heard = run_in(layout, version, "facegate-gate", arguments)
     try:
         data = json.loads(said)
     except ValueError:

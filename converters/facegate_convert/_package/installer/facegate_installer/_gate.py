@@ -1,7 +1,8 @@
 """The gate that is there, seen by a version: whether it could open it, and which bundle is whose.
 
 The installer runs as root, and the gate's folder belongs to the service: whatever is done there is done by a child
-process of the gate's owner, with the version's own code.
+process of the service's user, with the version's own code. Never of whoever owns what is found there: a service that
+was taken over could put a link to somebody else's folder in its place.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import stat
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facegate_installer import _system
 from facegate_installer._errors import StateError, UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +66,7 @@ def examine(layout: Layout, version: Version) -> Examined | None:
     bundle = bundle_of(version)
     if bundle is not None:
         arguments.append(str(bundle))
-    code, said, heard = run_in(version, "facegate-gate", arguments, owner=layout.gate)
+    code, said, heard = run_in(layout, version, "facegate-gate", arguments)
     try:
         data = json.loads(said)
     except ValueError:
@@ -81,22 +84,21 @@ def bundle_of(version: Version) -> Path | None:
     return version.folder / items[0].path if items else None
 
 
-def run_in(version: Version, program: str, arguments: Sequence[str], *, owner: Path | None) -> tuple[int, str, str]:
-    """Run a program of a version with its own Python, as the owner of a folder. Returns code, stdout, stderr.
+def run_in(layout: Layout, version: Version, program: str, arguments: Sequence[str]) -> tuple[int, str, str]:
+    """Run a program of a version with its own Python, as the service's user. Returns code, stdout, stderr.
 
     Raises:
-        UsageError: this user may not become the owner.
+        UsageError: this user may not become the service's.
     """
     interpreter = str(version.record.get("interpreter"))
     command = [interpreter if Path(interpreter).exists() else sys.executable, "-I", "-S", "-B"]
     command += [str(version.folder / "bin/run.py"), program, *arguments]
     identity: dict[str, Any] = {}
-    if owner is not None:
-        found = owner.stat()
-        if found.st_uid != os.geteuid():
-            if os.geteuid() != 0:
-                raise UsageError(f"{owner} is another user's", hint="run it as root: sudo ...")
-            identity = {"user": found.st_uid, "group": found.st_gid, "extra_groups": []}
+    who = _system.account(layout) or _owner(layout)
+    if who.uid != os.geteuid():
+        if os.geteuid() != 0:
+            raise UsageError(f"{layout.on_device(layout.state)} is another user's", hint="run it as root: sudo ...")
+        identity = {"user": who.uid, "group": who.gid, "extra_groups": []}
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent"}
     libraries = _libraries(version)
     if libraries:
@@ -108,6 +110,8 @@ def run_in(version: Version, program: str, arguments: Sequence[str], *, owner: P
             check=False,
             timeout=_TIMEOUT,
             env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # root's terminal is not the service's to type on
             cwd="/",
             umask=0o077,
             **identity,
@@ -115,6 +119,14 @@ def run_in(version: Version, program: str, arguments: Sequence[str], *, owner: P
     except (OSError, subprocess.SubprocessError) as error:
         raise StateError(f"{program} cannot be run: {error}", hint="look at the version's folder") from None
     return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+
+
+def _owner(layout: Layout) -> _system.Account:
+    """Whose the state is where nobody is called as the service: an image, or a trial. Its parent is root's."""
+    found = layout.state.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise StateError(f"{layout.on_device(layout.state)} is no folder", hint="a service's state is a real folder")
+    return _system.Account(found.st_uid, found.st_gid)
 
 
 def _has_facegate(version: Version) -> bool:
