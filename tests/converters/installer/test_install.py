@@ -379,6 +379,23 @@ def test_below_a_root_no_link_leads_out_of_it(root: Path, packages: dict[str, Pa
     assert not list((tmp_path / "outside").iterdir())
 
 
+@pytest.mark.parametrize("place", ["usr/local", "usr/local/bin", "etc/systemd", "etc/sysusers.d", "var", "etc"])
+def test_no_folder_that_is_written_to_below_a_root_is_a_link(
+    root: Path, packages: dict[str, Path], tmp_path: Path, place: str
+) -> None:
+    """Units, commands and the service's user belong to the image, not to the builder's machine."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    path = root / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        path.rename(tmp_path / "before")
+    path.symlink_to(outside)
+    answer = here("install", packages["1"], "--root", root, "--trust", packages["key"], "--json", check=5)
+    assert "is a link" in answer.error["message"]
+    assert not list(outside.iterdir())
+
+
 def test_without_permission_it_says_so(root: Path, packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """What the system refuses is told with what to do about it, and nothing is half done."""
     here("show", "none")
@@ -405,6 +422,44 @@ def test_an_installed_file_that_was_changed_is_found(installed: Path) -> None:
     (version / "site/json.py").write_text("")
     damaged = here("status", "--root", installed, "--files", "--json", check=1).data["damaged"]
     assert damaged == ["app/facegate_terminal/terminal.toml", "site/alpha/data.bin", "site/json.py"]
+
+
+def test_a_damaged_version_is_mended_by_its_own_package(installed: Path, packages: dict[str, Path]) -> None:
+    """What an SD card lost comes back; "nothing was changed" is said of what is whole."""
+    version = installed / "opt/facegate/current"
+    before = tree(installed / "opt/facegate/versions")
+    (version / "site/alpha/data.bin").write_bytes(b"x")
+    (version / "site/json.py").write_text("")
+    assert here("install", packages["1"], "--root", installed, "--dry-run", "--json", check=0).data["changed"]
+    assert here("install", packages["1"], "--root", installed, "--json", check=0).data["changed"]
+    assert here("status", "--root", installed, "--files", "--json", check=0).data["damaged"] == []
+    assert tree(installed / "opt/facegate/versions").keys() == before.keys()
+    assert not here("install", packages["1"], "--root", installed, "--json", check=0).data["changed"]
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_the_version_in_use_is_replaced_without_a_moment_in_which_it_is_not_there(
+    installed: Path, packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch, atomic: bool
+) -> None:
+    """Two folders exchange their names in one step, where the system can; where it cannot, one after the other."""
+    import facegate_installer._install as module  # noqa: PLC0415 - on the path from here on
+
+    version = installed / "opt/facegate/current"
+    (version / "site/alpha/data.bin").write_bytes(b"x")
+    missing: list[bool] = []
+    real = type(version).rename
+
+    def rename(path: Path, target: Path) -> Path:
+        moved = real(path, target)
+        missing.append(not (version / "package.json").exists())
+        return moved
+
+    monkeypatch.setattr(type(version), "rename", rename)
+    if not atomic:
+        monkeypatch.setattr(module, "exchange", lambda *_: False)
+    here("install", packages["1"], "--root", installed, check=0)
+    assert any(missing) is not atomic
+    assert here("status", "--root", installed, "--files", "--json", check=0).data["damaged"] == []
 
 
 # ---------------------------------------------------------------- removing
@@ -438,6 +493,50 @@ def test_a_purge_asks_and_never_destroys_a_gate(installed: Path) -> None:
     assert {"/etc/facegate", "/var/lib/facegate", "/opt/facegate"} <= set(told["removed"])
     here("uninstall", "--root", installed, "--purge", "--yes", check=0)
     assert not [name for name in tree(installed) if "facegate" in name]
+
+
+@pytest.mark.parametrize("left", ["deep/front/gate.json", "gate/gate.db", "gate/seal.key", "link"])
+def test_a_purge_looks_for_gates_everywhere_and_for_what_is_left_of_them(installed: Path, left: str) -> None:
+    """Two doors in folders of their own, a gate half restored, a link to one on another disk."""
+    path = installed / "var/lib/facegate" / left
+    if left == "link":
+        (installed / "data").mkdir()
+        (installed / "data/gate.json").write_text("{}")
+        path.symlink_to(installed / "data")
+    else:
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+    before = tree(installed)
+    here("uninstall", "--root", installed, "--purge", "--yes", "--json", check=5)
+    here("uninstall", "--root", installed, "--purge", "--dry-run", "--json", check=5)
+    assert tree(installed) == before
+
+
+def test_a_purge_names_each_file_that_it_destroys(installed: Path) -> None:
+    """A backup in the state, a sealed key in the configuration: nobody sees those in a folder's name."""
+    (installed / "var/lib/facegate/monday.backup").write_text("x")
+    removed = here("uninstall", "--root", installed, "--purge", "--dry-run", "--json", check=0).data["removed"]
+    assert {"/var/lib/facegate/monday.backup", "/etc/facegate/terminal.toml"} <= set(removed)
+
+
+def test_a_new_installer_may_begin_while_the_old_files_are_going(
+    installed: Path, packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They go under another name: what is unpacked meanwhile is not removed with them."""
+    import facegate_installer._uninstall as module  # noqa: PLC0415 - on the path from here on
+
+    real = module.remove_tree
+
+    def remove(path: Path) -> None:
+        if path.exists():
+            monkeypatch.setattr(module, "remove_tree", real)
+            here("install", packages["1"], "--root", installed, check=0)
+        real(path)
+
+    monkeypatch.setattr(module, "remove_tree", remove)
+    here("uninstall", "--root", installed, check=0)
+    assert here("status", "--root", installed, "--files", check=0)
+    assert not list((installed / "opt").glob(".*"))
 
 
 def test_wrong_arguments_are_usage_errors(root: Path, packages: dict[str, Path]) -> None:

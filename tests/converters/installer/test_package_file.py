@@ -132,7 +132,7 @@ def _rewritten(whole: bytes, name: str, more: bytes, *, deflated: bool, inside: 
 
 @pytest.mark.parametrize(("deflated", "inside"), [(False, True), (True, True), (True, False)])
 def test_code_smuggled_behind_a_members_length_is_refused(tmp_path: Path, deflated: bool, inside: bool) -> None:
-    """Python's zipfile stops reading at the size that is listed, signed and hashed; zipimport would run all that is there."""
+    """Python's zipfile stops at the size that is listed, signed and hashed; zipimport would run all that is there."""
     code = b"\nimport sys\nsys.exit(77)\n"
     whole = _rewritten(Recipe().bytes(), "facegate_installer/__init__.py", code, deflated=deflated, inside=inside)
     path = tmp_path / "door.pyz"
@@ -273,6 +273,16 @@ def test_another_signer_and_a_forged_signature_are_refused(tmp_path: Path) -> No
     )
     answer = run(path, "verify", "--trust", public(tmp_path), "--json", check=4)
     assert answer.error["type"] == "PackageSignatureError"
+
+
+def test_an_unsigned_package_does_not_verify_where_somebody_is_trusted(tmp_path: Path) -> None:
+    """On a device that has a signer's key, `verify` says no: with exit code 4, not in a line of text."""
+    path = Recipe(key=None).write(tmp_path / "door.pyz")
+    root = tmp_path / "root"
+    (root / "etc/facegate/trust").mkdir(parents=True)
+    here("verify", path, "--root", root, check=0)
+    (root / f"etc/facegate/trust/{KEY.key_id}.pub").write_bytes(KEY.verify_key.to_pem())
+    assert here("verify", path, "--root", root, "--json", check=4).error["type"] == "PackageUnsignedError"
 
 
 def test_what_is_no_key_is_not_trusted(packages: dict[str, Path], tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def _verify(options: argparse.Namespace) -> int:
         keys = load_trust(_layout(options).trust) if options.trust is None else [load_key(options.trust)]
         named = package.signature.key_id if package.signature else None
         trusted = None
-        if options.trust is not None or (keys and package.signature is not None):
+        if keys:
             trusted = check_signature(package.signature, package.list, keys)
         data = {
             "package": str(package.archive.path),

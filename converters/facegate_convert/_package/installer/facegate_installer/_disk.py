@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_owner",
+    "exchange",
     "free_bytes",
     "locked",
     "make_folder",
@@ -29,6 +30,7 @@ __all__ = [
     "write_file",
 ]
 
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE: linux/fcntl.h, linux/fs.h
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -122,6 +124,17 @@ def put_link(path: Path, target: str) -> None:
     fresh.symlink_to(target)
     fresh.replace(path)
     sync_folder(path.parent)
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Let two folders exchange their names in one step (renameat2(2)). False: this system cannot, nothing was done."""
+    try:
+        import ctypes  # noqa: PLC0415 - some small systems have Python without it
+
+        rename: Any = ctypes.CDLL(None).renameat2
+    except (ImportError, OSError, AttributeError):
+        return False
+    return bool(rename(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE) == 0)
 
 
 def sync_folder(path: Path) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from facegate_installer import _gate, _system
-from facegate_installer._disk import locked, put_link, remove_tree, sync_folder, told, write_file
+from facegate_installer._disk import exchange, locked, put_link, remove_tree, sync_folder, told, write_file
 from facegate_installer._errors import (
     DowngradeError,
     NotInstalledError,
@@ -103,7 +103,8 @@ def _install(
     _check_successor(current, package.info, request)
     say("reading every file of the package")
     package.verify()
-    same = current is not None and current.folder.name == name and _is_for(current, machine)
+    again = current is not None and current.folder.name == name
+    same = current is not None and again and _is_for(current, machine) and not damaged_files(current)
     if request.dry_run:
         outcome.changed = not same
         outcome.size = 0 if same else check_room(package, machine, layout.versions)
@@ -113,8 +114,8 @@ def _install(
     _system_before(layout, outcome)
     if not same:
         check_room(package, machine, layout.versions)
-        if current is not None and current.folder.name == name:
-            say("the same package, for another Python than before: unpacked anew")
+        if again:
+            say("the same package, for another Python than before, or damaged since: unpacked anew")
         _bring(layout, package, machine, current, outcome, request, say)
         _put_in_use(layout, name, current, outcome)
         outcome.done.insert(0, f"installed {name}")
@@ -263,9 +264,12 @@ def _bring(
             before = old.folder.name
         if before is not None:
             put_link(fresh / "previous", f"../{before}")
-        if final.exists():
-            final.rename(layout.old_folder(name))
-        fresh.rename(final)
+        if final.exists() and exchange(fresh, final):  # it may be in use: at no time is it not there
+            fresh.rename(layout.old_folder(name))
+        else:
+            if final.exists():
+                final.rename(layout.old_folder(name))
+            fresh.rename(final)
         sync_folder(layout.versions)
         version = layout.version(name)
         outcome.size = int(version.record.get("size", 0))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from facegate_installer._disk import check_owner, make_folder, put_link
-from facegate_installer._errors import PackageError, StateError
+from facegate_installer._errors import DiskError, PackageError, StateError
 from facegate_installer._package import LIST, Info, parse_info
 
 __all__ = ["RECORD", "SUMS", "Layout", "Version"]
@@ -59,6 +59,7 @@ class Layout:
         self.units = root / "usr/local/lib/systemd/system"
         self.systemd = root / "etc/systemd/system"
         self.bin = root / "usr/local/bin"
+        self.sysusers = root / "etc/sysusers.d"
 
     @property
     def live(self) -> bool:
@@ -70,7 +71,10 @@ class Layout:
         return "/" + str(path.relative_to(self.root))
 
     def check(self) -> None:
-        """Raise DiskError if others than root may change what is installed."""
+        """Raise DiskError if others than root may change what is installed, or a link leads out of an image."""
+        if not self.live:
+            for path in (self.versions, self.trust, self.state, self.units, self.systemd, self.bin, self.sysusers):
+                self._check_inside(path)
         for path in (self.root, self.opt.parent, self.opt, self.versions, self.etc.parent, self.etc, self.trust):
             check_owner(path, links=self.live)
 
@@ -130,6 +134,13 @@ class Layout:
     def switch(self, name: str) -> None:
         """Put a version in use: the one step that counts. Raises OSError."""
         put_link(self.current_link, f"versions/{name}")
+
+    def _check_inside(self, path: Path) -> None:
+        """Raise DiskError if a folder or one above it is a link: it would lead to the builder's own system."""
+        while path != self.root:
+            if path.is_symlink():
+                raise DiskError(f"{path} is a link", hint="below --root folders are real ones")
+            path = path.parent
 
     def _target(self, link: Path) -> str | None:
         try:

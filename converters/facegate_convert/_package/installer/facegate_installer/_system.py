@@ -67,7 +67,7 @@ def ensure_user(layout: Layout) -> tuple[list[str], list[str]]:
         return [], []
     if os.geteuid() != 0:
         return [], [f"the user {USER} is missing: run the installer as root, or make it with useradd --system"]
-    rules = layout.root / "etc/sysusers.d/facegate.conf"
+    rules = layout.sysusers / "facegate.conf"
     make_folder(rules.parent)
     write_file(rules, _SYSUSERS.encode())
     tried = [["systemd-sysusers", f"--root={layout.root}", str(rules)]]
