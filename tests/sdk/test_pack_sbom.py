@@ -91,6 +91,15 @@ def test_the_closure_is_that_of_the_metadata(installed):
     assert not any(found.missing for found in installed)
 
 
+def test_what_a_device_may_have_beside_it_is_told(installed):
+    """Every extra that is not a build host's: what it brings is optional, and named where it is installed."""
+    extras = set(metadata.metadata("facegate").get_all("Provides-Extra"))
+    assert set(_distributions.EXTRAS) == extras - {"convert", "dev", "onnx-tf", "serve", "train"}
+    scopes = {found.name: found.required for found in installed}
+    assert scopes["gpiod"] is False
+    assert scopes["videodev2"] is False
+
+
 def test_equal_contents_give_equal_serial_numbers(bundle, installed):
     """Whenever it is made; another model is another document."""
     facts = read_bundle(bundle)

@@ -21,7 +21,7 @@ __all__ = ["ENGINE", "EXTRAS", "NAME", "Distribution", "Library", "find_distribu
 
 NAME = "facegate"
 ENGINE = "ai-edge-litert"
-EXTRAS = ("tpm", "webhook")
+EXTRAS = ("terminal", "tpm", "webhook")
 """Extras of facegate for devices; what they bring is named where it is installed."""
 
 # The library that runs the models, in the distribution of each engine.
