@@ -87,6 +87,14 @@ def test_every_named_test_exists(row):
     assert missing(row) == []
 
 
+def test_every_test_that_is_named_in_words_exists():
+    """What is told around the tables rests on tests, too."""
+    words = "\n".join(line for line in TEXT.splitlines() if not line.startswith("|"))
+    named = TEST.findall(words)
+    assert len(named) == words.count("::") > 0
+    assert [name for path, name in named if name not in functions(ROOT / path)] == []
+
+
 def test_the_check_can_fail(tmp_path):
     """A test that was renamed, a file that is gone, and a row without a test are found."""
     (tmp_path / "tests").mkdir()
