@@ -23,6 +23,7 @@ from facegate.errors import (
     MeasurementContradictionError,
     MeasurementError,
     MeasurementVersionError,
+    MeasurementWriteError,
 )
 from facegate_edge._conditions import Conditions, Frequency
 
@@ -148,6 +149,9 @@ def test_a_measurement_opens_no_private_file(pi, monkeypatch):
         ("machine.serial", "1", MeasurementError),
         ("machine.cores", 0, MeasurementError),
         ("machine.cores", 4.0, MeasurementError),
+        ("machine.cores", 10**400, MeasurementError),
+        ("runs.0.total.p50_ms", 10**400, MeasurementError),
+        ("runs.0.total.p50_ms", float("inf"), MeasurementError),
         ("machine.cores", True, MeasurementError),
         ("machine.board", "x" * 81, MeasurementError),
         ("machine.board", "a\x1b[2Jb", MeasurementError),
@@ -279,6 +283,43 @@ def test_the_command_shows_all_that_it_writes(tmp_path, capsys):
     assert file.read_text().strip() in captured.err
     assert "This is all that the file holds. It is sent to nobody" in captured.err
     assert f"wrote {file}" in captured.out
+
+
+def write(file):
+    """What happens after minutes of measuring."""
+    from facegate.cli import _measurement as command  # noqa: PLC0415 - it loads what help must not wait for
+
+    command._write(file, "{}\n")
+
+
+def test_a_stick_without_links_and_modes_takes_a_measurement(tmp_path, monkeypatch):
+    """FAT, which is what people carry files on: measured for minutes, and then written."""
+
+    def refused(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    monkeypatch.setattr(os, "fchmod", refused)
+    write(tmp_path / "pi.json")
+    assert [p.name for p in tmp_path.iterdir()] == ["pi.json"]
+    assert (tmp_path / "pi.json").read_text() == "{}\n"
+
+
+def test_a_measurement_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    """A disk that is full leaves nothing behind; what came there meanwhile stays."""
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(MeasurementWriteError, match="No space left"):
+            write(tmp_path / "pi.json")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "pi.json").write_text("mine")
+    with pytest.raises(MeasurementWriteError, match="exists already"):
+        write(tmp_path / "pi.json")
+    assert (tmp_path / "pi.json").read_text() == "mine"
 
 
 def test_a_person_can_say_no(tmp_path, monkeypatch, capsys):

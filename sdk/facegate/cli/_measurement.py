@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import resource
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,25 +192,24 @@ def _check_new(target: Path) -> None:
 
 
 def _write(target: Path, text: str) -> None:
-    """All of it or nothing, and never over something else. Mode 0644: it is made to be given away."""
-    temporary = None
+    """All of it or nothing, never over something else, and on a stick with FAT as well. Mode 0644: to be given away."""
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o644)
-        os.link(temporary, target)
+        with target.open("x", encoding="ascii") as file:
+            try:
+                with contextlib.suppress(OSError):  # FAT has no modes
+                    os.fchmod(file.fileno(), 0o644)
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            except BaseException:
+                target.unlink()
+                raise
     except FileExistsError:
         _check_new(target)
     except OSError as error:
         raise MeasurementWriteError(
             f"{target} cannot be written: {error.strerror}", hint="make room, or choose another folder"
         ) from None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def _where_to() -> str:
