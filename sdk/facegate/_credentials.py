@@ -245,7 +245,7 @@ def accepts(db: Database, role: Role, credential: Credential) -> str | None:
 
 def _is_systemds(path: Path) -> bool:
     """Whether a file is in the folder of credentials that systemd made for this service, which keeps others out."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
     return bool(folder) and path.parent == Path(folder)
 
 
