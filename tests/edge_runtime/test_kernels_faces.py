@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import reference
@@ -134,6 +136,40 @@ def test_quantized_threshold_decides_as_the_real_one(zero, scale, threshold):
     ).decode(faces, threshold)
     real = reference.dequantize(score, quantization)[:, 0]
     np.testing.assert_array_equal(np.sort(faces.records["position"]), np.flatnonzero(real >= np.float32(threshold)))
+
+
+@settings(max_examples=200)
+@given(
+    rows=st.integers(1, 131),
+    above=st.sets(st.integers(0, 130), max_size=4),
+    columns=st.integers(1, 2),
+    dtype=st.sampled_from(TYPES),
+    family=st.sampled_from(["scrfd", "yunet", "retinaface"]),
+)
+def test_the_few_that_reach_the_threshold_are_found_wherever_they_are(rows, above, columns, dtype, family):
+    """Rows are looked through many at a time: those exactly at the threshold are faces, whatever is around them."""
+    below, at = {"float32": (np.nextafter(np.float32(0.5), 0), 0.5), "int8": (-6, -5), "uint8": (9, 10)}[dtype]
+    if (family, dtype) == ("yunet", "float32"):  # its score is a root
+        below, at = 0.2, 0.25
+    columns = 1 if family == "yunet" else columns
+    quantization = None if dtype == "float32" else Quantization(0.5, {"int8": -6, "uint8": 9}[dtype])
+    values = np.full((rows, columns), below, dtype)
+    values[:, : columns - 1] = 100  # the background's score, which is none
+    expected = sorted(row for row in above if row < rows)
+    values[expected, -1] = at
+    score = kernels.Tensor(values, quantization)
+    box, whole = kernels.Tensor(np.zeros((rows, 4), np.float32)), kernels.Tensor(np.ones((rows, 1), np.float32))
+    size: dict[str, Any] = {"width": 8 * rows, "height": 8}
+    head: Any
+    if family == "scrfd":
+        head = kernels.ScrfdHead(score, box, None, **size, stride=8, anchors=1)
+    elif family == "yunet":
+        head = kernels.YunetHead(score, whole, box, None, **size, stride=8)
+    else:
+        head = kernels.RetinafaceHead(score, box, None, **size, strides=[8], min_sizes=[[16]], variances=(0.1, 0.2))
+    faces = kernels.Faces(rows)
+    head.decode(faces, 0.5)
+    np.testing.assert_array_equal(np.sort(faces.records["position"]), expected)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

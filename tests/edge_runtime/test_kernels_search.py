@@ -56,13 +56,14 @@ def test_template_of_a_quantized_embedding(dtype: str, zero: int):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0.0])
 def test_template_refuses_what_has_no_direction(bad: float):
     """NaN, infinity and the zero vector are refused, and nothing is written."""
-    embedding = np.zeros(8, np.float32)
-    embedding[7] = bad
-    out = np.full(8, 55, np.int8)
-    with pytest.raises(KernelError) as refusal:
-        kernels.Embedding(kernels.Tensor(embedding)).template(out)
-    assert refusal.value.hint
-    assert (out == 55).all()
+    for place in (0, 7, 63, 64, 129):
+        embedding = np.zeros(130, np.float32) if bad == 0 else np.ones(130, np.float32)
+        embedding[place] = bad
+        out = np.full(130, 55, np.int8)
+        with pytest.raises(KernelError) as refusal:
+            kernels.Embedding(kernels.Tensor(embedding)).template(out)
+        assert refusal.value.hint
+        assert (out == 55).all()
 
 
 def test_template_leaves_the_bytes_around_it():
@@ -140,6 +141,18 @@ def test_search_of_any_gallery(count, length, k, masked, seed, small):
     probe[0] = 1
     mask = (rng.random(count) < 0.3).astype(np.uint8) * 255 if masked else None
     _assert_search(rows, length, probe, k, mask)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_search_tells_apart_what_is_nearly_equal(sign: int):
+    """Rows whose similarities differ in the eighth digit, near 1 and near -1: none of the best is passed over."""
+    rng = np.random.default_rng(1)
+    probe = np.full(512, 126, np.int8)
+    rows = np.repeat(sign * probe[None], 300, axis=0)
+    for row in rows:
+        row[rng.choice(512, rng.integers(0, 4), replace=False)] += 1
+    _assert_search(rows, 512, probe, 5)
+    _assert_search(rows, 512, probe, 40)
 
 
 def test_search_finds_a_template_in_itself_with_exactly_1():
@@ -223,7 +236,10 @@ def test_brightness(shape: tuple[int, int]):
     np.testing.assert_allclose(kernels.Quality(plane).brightness(), reference.brightness(plane), rtol=1e-12)
 
 
-@pytest.mark.parametrize(("level", "dark", "bright"), [(0, 1, 0), (31, 1, 0), (32, 0, 0), (223, 0, 0), (224, 0, 1)])
-def test_brightness_of_one_level(level: int, dark: int, bright: int):
-    """Under-exposed ends below 32, over-exposed begins at 224."""
-    assert kernels.Quality(np.full((4, 4), level, np.uint8)).brightness() == (level, dark, bright)
+@pytest.mark.parametrize("side", [4, 60])
+@pytest.mark.parametrize(
+    ("level", "dark", "bright"), [(0, 1, 0), (31, 1, 0), (32, 0, 0), (223, 0, 0), (224, 0, 1), (255, 0, 1)]
+)
+def test_brightness_of_one_level(level: int, dark: int, bright: int, side: int):
+    """Under-exposed ends below 32, over-exposed begins at 224; no sum of a large black or white plane overflows."""
+    assert kernels.Quality(np.full((side, side), level, np.uint8)).brightness() == (level, dark, bright)
