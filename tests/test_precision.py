@@ -117,3 +117,18 @@ def test_the_files_are_as_they_were_written():
     """precisions.json is laid out as count_precisions.py writes it."""
     text = (BENCHMARKS / "precisions.json").read_text(encoding="utf-8")
     assert text == json.dumps(json.loads(text), indent=1) + "\n"
+
+
+def test_counting_some_models_keeps_the_others(tmp_path, monkeypatch):
+    """A folder with one model of twelve, or none: its figures come into the file, and no other leaves it."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "emulated"))
+    count = pytest.importorskip("count_precisions", reason="needs the converter's extra")
+    assert count.collected(tmp_path, COUNTED["models"])["models"] == COUNTED["models"]
+    monkeypatch.setattr(count, "partitions", lambda _: 1)
+    (tmp_path / "reference-liveness-float32.tflite").write_bytes(b"12345678")
+    (tmp_path / "counts.json").write_text('{"reference-liveness-float32.tflite@cortex-a72": {"all": 9}}')
+    found = count.collected(tmp_path, COUNTED["models"])["models"]
+    made = {"float32": {"size": 8, "partitions": 1, "instructions": {"cortex-a72": 9}}}
+    assert found == COUNTED["models"] | {"reference-liveness": made}
+    assert list(found) == list(COUNTED["models"])
+    assert count.collected(tmp_path)["models"] == {"reference-liveness": made}

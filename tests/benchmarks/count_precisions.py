@@ -1,11 +1,12 @@
 """Which precision pays where: every model in every precision, its size, its gates, and what it executes on ARM cores.
 
-    python tests/benchmarks/count_precisions.py --work DIR [--only NAME ...] [--cores cortex-a72 ...]
+    python tests/benchmarks/count_precisions.py --work DIR [--only NAME ...] [--cores cortex-a72 ...] [--file FILE]
     python tests/benchmarks/draw_precisions.py
 
 Writes tests/benchmarks/precisions.json, from which docs/precision.md and its figure are made. DIR keeps the models and
-the counts: what is there is neither made nor counted again, so a run that was stopped goes on. Needs `make arm`, the
-real models and photographs of ../shared (not in the repository), and an hour on two cores.
+the counts: what is there is neither made nor counted again, so a run that was stopped goes on. A model that DIR has
+replaces the file's; the others stay. Needs `make arm`, the real models and photographs of ../shared (not in the
+repository), and an hour on two cores.
 
 Counts are of instructions executed in one run, one thread, after a first run; the core's own way through XNNPACK. They
 are no times. MobileNet v1 and v2 (with random weights) are here because others published their times on boards.
@@ -67,7 +68,8 @@ def main() -> int:
     """Make, count, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", default=())
+    parser.add_argument("--only", nargs="*", default=(), choices=(*MODELS, *NETS), metavar="NAME")
+    parser.add_argument("--file", type=Path, default=FILE, help="written instead of precisions.json")
     parser.add_argument("--cores", nargs="*", default=CORES, choices=CORES)
     parser.add_argument("--shared", type=Path, default=SHARED)
     parser.add_argument("--collect", action="store_true", help="only write the file, of what is in the folder")
@@ -79,7 +81,8 @@ def main() -> int:
     for name in wanted:
         for core in options.cores:
             count(name, core, options.work)
-    FILE.write_text(json.dumps(collected(options.work), indent=1) + "\n")
+    known = json.loads(options.file.read_text())["models"] if options.file.exists() else {}
+    options.file.write_text(json.dumps(collected(options.work, known), indent=1) + "\n")
     return 0
 
 
@@ -199,7 +202,7 @@ def count(name: str, core: str, work: Path) -> None:
     shown = [form for form in (*PRECISIONS, *FORMS) if form != "float16" or core == "cortex-a7"]
     wanted = [work / f"{name}-{form}.tflite" for form in shown]
     named = [str(path) for path in wanted if path.exists()]
-    if core == "cortex-a76":  # the only one of them that calculates in float16
+    if core == "cortex-a76" and named:  # the only one of them that calculates in float16
         named.insert(1, f"{work / name}-float32.tflite:float16")
     named = [n for n in named if f"{Path(n).name}@{core}" not in known]
     if not named:
@@ -223,9 +226,10 @@ def count(name: str, core: str, work: Path) -> None:
     file.write_text(json.dumps(known, indent=1))
 
 
-def collected(work: Path) -> dict:
-    """What was made and counted, as precisions.json has it; rows that were not are left out."""
-    counts = json.loads((work / "counts.json").read_text())
+def collected(work: Path, known: dict | None = None) -> dict:
+    """What was made and counted, as precisions.json has it; of models that were not, what is known."""
+    file = work / "counts.json"
+    counts = json.loads(file.read_text()) if file.exists() else {}
     found = {"runs": RUNS, "unit": "instructions of one run, one thread", "models": {}}
     for name in (*MODELS, *NETS):
         forms = {}
@@ -248,7 +252,8 @@ def collected(work: Path) -> dict:
         arithmetic = f"{name}-float32.tflite:float16@cortex-a76"
         if arithmetic in counts:
             forms.setdefault("float16", {})["instructions"] = {"cortex-a76": counts[arithmetic]["all"]}
-        found["models"][name] = forms
+        if forms := forms or (known or {}).get(name, {}):
+            found["models"][name] = forms
     return found
 
 
