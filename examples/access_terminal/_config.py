@@ -1,7 +1,8 @@
 """terminal.toml: every key is known, has a type and a range, and may be left out if it has a default.
 
 TOML because a device's configuration needs comments, and Python has read it since 3.11 (on 3.10 `tomli` does).
-Nothing in it is secret: the gate's credential is named by its file, or comes from systemd.
+Nothing in it is secret: the gate's credential is named by its file, or comes from systemd. What each key means stands
+in terminal.toml beside this file.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ __all__ = [
     "DoorConfig",
     "GateConfig",
     "LightConfig",
-    "OutboxConfig",
     "StatusConfig",
     "VisitConfig",
     "WatchdogConfig",
@@ -50,13 +50,7 @@ def _path(default: str = "") -> Any:
 
 @dataclass(frozen=True, slots=True)
 class GateConfig:
-    """[gate]: who is known, and by which rules.
-
-    Attributes:
-        folder: the gate's, made by `facegate init`.
-        credential: file of the recognizer's credential; empty: recognizer.credential of the service's systemd
-            credentials, or what `facegate.find_credential` finds.
-    """
+    """[gate]: who is known, and by which rules."""
 
     folder: str = _path("/var/lib/facegate/gate")
     credential: str = _path()
@@ -64,18 +58,7 @@ class GateConfig:
 
 @dataclass(frozen=True, slots=True)
 class CameraConfig:
-    """[camera]: where frames come from.
-
-    Attributes:
-        source: v4l2 (USB and most others), picamera2 (Raspberry Pi's own), pictures (a folder of image files).
-        device: of v4l2.
-        number: of picamera2's camera.
-        folder: of pictures; each is shown for `seconds`, again and again if `repeat`.
-        width, height: in pixels, as stored.
-        fps: frames a second that the camera is asked for.
-        rotation: degrees clockwise by which its pictures must be turned to be upright.
-        timeout_seconds: a camera that sends nothing for so long is closed and opened again.
-    """
+    """[camera]: where frames come from."""
 
     source: str = _choice("v4l2", "picamera2", "pictures")
     device: str = _path("/dev/video0")
@@ -92,19 +75,7 @@ class CameraConfig:
 
 @dataclass(frozen=True, slots=True)
 class VisitConfig:
-    """[visit]: when the gate is asked about somebody, and how often. The gate's policy.json has the rules of a match.
-
-    Attributes:
-        idle_fps: frames a second that are looked at while nobody is there.
-        fps: while somebody is.
-        face_pixels: a face whose box is narrower, in pixels of the frame, is too far away to be asked about.
-        retry_seconds: between two trials.
-        tries: trials in a row without an opening; then `again_seconds` pass.
-        away_seconds: nobody seen for so long ends a visit. One visit opens once for a person.
-        again_seconds: after an opening, or after all tries, until who is still there is asked about again.
-        pause_seconds: after the gate was locked out, asked too often, or could not write.
-        matches, of: open after so many matches of one person in the last `of` trials of a visit.
-    """
+    """[visit]: when the gate is asked about somebody, and how often. What a match is stands in its policy.json."""
 
     idle_fps: float = _number(2.0, 0.2, 60)
     fps: float = _number(8.0, 0.5, 60)
@@ -120,18 +91,7 @@ class VisitConfig:
 
 @dataclass(frozen=True, slots=True)
 class DoorConfig:
-    """[door]: the line that lets somebody in.
-
-    Attributes:
-        line: gpio (a relay behind libgpiod), or file (its stand-in, for trying things out).
-        chip: of gpio.
-        offset: of the line on that chip; -1 is none and must be replaced.
-        active_low: the relay is on when the line is low.
-        file: of the stand-in: "1" while the door is open, with every change in FILE.history.
-        open_seconds: how long the line is driven for an opening.
-        require_believed_clock: stay closed while the gate does not believe its clock.
-        allow_demonstration: open for decisions that are marked as a demonstration's; of a file only.
-    """
+    """[door]: the line that lets somebody in."""
 
     line: str = _choice("gpio", "file")
     chip: str = _path("/dev/gpiochip0")
@@ -156,12 +116,7 @@ class LightConfig:
 
 @dataclass(frozen=True, slots=True)
 class WatchdogConfig:
-    """[watchdog]: a hardware watchdog of the terminal's own; systemd's is used by itself.
-
-    Attributes:
-        device: e.g. /dev/watchdog; empty: none. Only where systemd does not have it already (RuntimeWatchdogSec).
-        timeout_seconds: without progress for so long the board is reset.
-    """
+    """[watchdog]: a hardware watchdog of the terminal's own; systemd's is used by itself."""
 
     device: str = _path()
     timeout_seconds: int = _number(15, 2, 600)
@@ -169,28 +124,11 @@ class WatchdogConfig:
 
 @dataclass(frozen=True, slots=True)
 class StatusConfig:
-    """[status]: what `--status` tells.
-
-    Attributes:
-        file: where it is kept; empty: nowhere.
-        seconds: between two looks at the gate.
-        low_disk_mb: with less free, in megabytes, the status says so.
-    """
+    """[status]: what `--status` tells."""
 
     file: str = _path("/run/facegate/terminal.json")
     seconds: float = _number(10.0, 0.5, 600)
     low_disk_mb: int = _number(200, 0, 1_000_000)
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxConfig:
-    """[outbox]: decisions leave by a service of their own; a file can be had from here as well.
-
-    Attributes:
-        file: decisions are appended to it as JSON lines, in the background; empty: no.
-    """
-
-    file: str = _path()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +142,6 @@ class Config:
     light: LightConfig = field(default_factory=LightConfig)
     watchdog: WatchdogConfig = field(default_factory=WatchdogConfig)
     status: StatusConfig = field(default_factory=StatusConfig)
-    outbox: OutboxConfig = field(default_factory=OutboxConfig)
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""

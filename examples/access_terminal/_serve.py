@@ -78,11 +78,6 @@ def serve(
             recognizer = gate.recognizer(find_credential(config.gate))
             camera = ReopenedCamera(make_camera or (lambda: open_camera(config.camera)), clock, stop)
             stack.callback(camera.close)
-            delivery = None
-            if config.outbox.file:
-                sink = facegate.JsonLinesSink(config.outbox.file)
-                stack.callback(sink.close)
-                delivery = stack.enter_context(recognizer.delivery(sink))
             board = HardwareWatchdog(config.watchdog.device, config.watchdog.timeout_seconds)
             stack.callback(board.close)
             stack.push(opening.pop_all())
@@ -98,7 +93,6 @@ def serve(
             *(gate, recognizer, eyes, judge, camera, door, light, service, board),
             status=StatusFile(config.status.file),
             clock=clock,
-            delivery=delivery,
             on_decision=on_decision,
         )
         Terminal(config, parts, stop).run()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import facegate
 from facegate.simulation import Cue, Script, SimulatedCamera, Visitor
 from facegate_terminal._clock import SceneTime, SystemTime
-from facegate_terminal._config import Config, DoorConfig, GateConfig, OutboxConfig, StatusConfig, VisitConfig
+from facegate_terminal._config import Config, DoorConfig, GateConfig, StatusConfig, VisitConfig
 from facegate_terminal._errors import CameraOverError, TerminalError
 from facegate_terminal._serve import serve
 
@@ -98,11 +98,13 @@ class Day:
         script: what was played.
         opened: numbers of the cues in which the door was opened, in order.
         decisions: how many decisions of each outcome.
+        size: of them as they are sent, in bytes.
     """
 
     script: Script
     opened: list[int] = field(default_factory=list)
     decisions: Counter[str] = field(default_factory=Counter)
+    size: int = 0
 
     def expected(self) -> list[int]:
         """The cues in which an enrolled person stands there alone, as themselves."""
@@ -140,7 +142,6 @@ def simulate(script: Script, *, fast: bool, say: Callable[[str], object], stop: 
             visit=_VISIT,
             door=DoorConfig(line="file", file=str(room / "door"), open_seconds=1.5, allow_demonstration=True),
             status=StatusConfig(file=str(room / "terminal.json")),
-            outbox=OutboxConfig(str(room / "decisions.jsonl")),
         )
 
         def decided(signed: SignedDecision, verdict: Verdict, opened: bool) -> None:
@@ -148,6 +149,7 @@ def simulate(script: Script, *, fast: bool, say: Callable[[str], object], stop: 
             if shot is None:
                 return
             day.decisions[decision.outcome] += 1
+            day.size += len(signed.jws)
             if opened:
                 day.opened.append(shot.cue_number)
             answer = f"{decision.outcome} {verdict.subject or ', '.join(decision.reasons)}"
@@ -215,8 +217,9 @@ def _sum_up(day: Day, room: Path, began: float, seconds: float, say: Callable[[s
             opened = 0.0
     counts = ", ".join(f"{count} {outcome}" for outcome, count in day.decisions.most_common())
     say(f"\n  {sum(day.decisions.values())} decisions in {seconds:.0f} s of the scene: {counts}")
-    size = (room / "decisions.jsonl").stat().st_size
-    say(f"  all that left the device: {size} bytes of signed decisions; the line is now {_value(room / 'door')}")
+    say(
+        f"  all that would leave the device: {day.size} bytes of signed decisions; the line is now {_value(room / 'door')}"
+    )
     right = day.expected()
     missed = [number for number in right if number not in day.opened]
     say(f"  the door was opened for {len(right) - len(missed)} of {len(right)} visits of enrolled people")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
-    from facegate import Delivery, Frame, Gate, GateStatus, Recognizer, SignedDecision
+    from facegate import Frame, Gate, GateStatus, Recognizer, SignedDecision
     from facegate_edge import Face
     from facegate_terminal._camera import ReopenedCamera
     from facegate_terminal._clock import Clock
@@ -47,7 +47,6 @@ class Parts:
     """What a terminal is made of. All of it is the caller's to close; the door is closed at the end of `run` already.
 
     Attributes:
-        delivery: what gives decisions to a file in the background, if anything does.
         on_decision: told of each decision, and whether the door was opened for it. Demonstrations print it; a service
             does not, because a decision names a person.
     """
@@ -63,7 +62,6 @@ class Parts:
     board: HardwareWatchdog
     status: StatusFile
     clock: Clock
-    delivery: Delivery | None = None
     on_decision: Callable[[SignedDecision, Verdict, bool], object] | None = None
 
 
@@ -192,8 +190,6 @@ class Terminal:
         found = [self._parts.camera.trouble, self._store_trouble]
         if self._gate_status is not None and self._gate_status.clock:
             found.append(f"clock_not_believed_{self._gate_status.clock}")
-        if self._parts.delivery is not None and self._parts.delivery.failure is not None:
-            found.append("delivery_failed")
         if self._free_mb is not None and self._free_mb < self._config.status.low_disk_mb:
             found.append("disk_nearly_full")
         return tuple(word for word in found if word)

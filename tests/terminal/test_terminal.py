@@ -228,15 +228,6 @@ def test_a_board_is_not_reset_for_every_unplugged_camera(stage):
     assert fed <= terminal.board.alive_calls <= fed + 25
 
 
-def test_a_delivery_that_has_ended_is_told(stage):
-    """Decisions that nobody takes any more are trouble, and the door goes on."""
-    terminal = stage()
-    terminal.terminal._parts = dataclasses.replace(terminal.parts, delivery=SimpleNamespace(failure=OSError()))
-    terminal.play(20, 150)
-    assert json.loads(terminal.parts.status._path.read_text())["trouble"] == ["delivery_failed"]
-    assert terminal.openings == 1
-
-
 def test_an_engine_that_fails_is_no_progress(stage):
     """The frame on which the models fail is not told as progress, and the error ends the program."""
     terminal = stage()
