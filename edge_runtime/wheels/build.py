@@ -139,7 +139,7 @@ def make(options: argparse.Namespace, targets: list[WheelTarget]) -> None:
     with alone(folder), tempfile.TemporaryDirectory(prefix="facegate-wheels-") as work:
         made_by = provenance(options.commit)
         wheels = build(targets, options.commit, Path(work), tools.ENVIRONMENT / "zig-cache")
-        publish(wheels, folder, made_by)
+        publish(wheels, folder, {**made_by, "kernels": source.kernels_digest(Path(work) / "sources")})
     changed = [] if options.commit else source.changed(ROOT)
     if changed:
         print(f"not committed: {', '.join(changed)}. Nobody else can build these bytes: see --commit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -27,6 +28,15 @@ PARTS = (
     "setup.py",
 )
 MADE = ("__pycache__", "*.so", "*.o", "*.egg-info", "_native.c")  # never source, wherever there is no git to say so
+# What a wheel's machine code is made of: the kernels, how they are compiled, and by what.
+KERNELS = (
+    "edge_runtime/csrc",
+    *(
+        f"edge_runtime/wheels/{name}"
+        for name in ("pyconfig.h", "requirements.txt", "wheel_backend.py", "wheel_targets.py")
+    ),
+    "setup.py",
+)
 NO_GIT_DATE = 1_767_225_600  # 2026-01-01, where neither git nor SOURCE_DATE_EPOCH says one
 ZIP_DATES = (315_532_800, 4_354_819_198)  # 1980 to 2107: what a ZIP can say
 
@@ -85,6 +95,19 @@ def commit(root: Path, revision: str = "HEAD") -> str | None:
         return (git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}") or "").strip() or None
     except WheelError:
         raise WheelError(f"no such commit: {revision}", hint="git log shows them", exit_code=2) from None
+
+
+def kernels_digest(root: Path) -> str:
+    """A hash of KERNELS below `root`: a wheel with another one has other machine code, whatever a file's time says."""
+    found = hashlib.sha256()
+    for part in KERNELS:
+        place = root / part
+        for file in (
+            sorted(p for p in place.iterdir() if p.suffix in (".c", ".h", ".py")) if place.is_dir() else [place]
+        ):
+            text = hashlib.sha256(file.read_bytes()).hexdigest()
+            found.update(f"{file.relative_to(root).as_posix()} {text}\n".encode())
+    return found.hexdigest()
 
 
 def changed(root: Path) -> list[str]:

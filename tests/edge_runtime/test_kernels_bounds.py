@@ -90,7 +90,7 @@ def letterbox(*, front: bool) -> None:
                 dtype = ("float32", "int8")[(number + width + rotation // 90) % 2]
                 target, _held = target_of(wide, high, dtype, straight=number % 3 > 0, front=front)
                 assert lib.fg_letterbox_scratch(frame, target, size) == 0
-                scratch = fenced(np.zeros(size[0], np.uint8), front=front)
+                scratch = fenced(np.full(size[0], 0x7F, np.uint8), front=front)  # of whatever was there
                 for path in RUNNABLE:
                     status = lib.fg_letterbox(frame, target, path, pointer(scratch, "void *"), size[0], scale)
                     assert status == 0, (fmt, width, height, rotation, wide, high, path)

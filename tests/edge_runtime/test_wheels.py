@@ -226,6 +226,31 @@ def test_a_newer_wheel_takes_the_place_of_the_older(tmp_path):
     assert [line.split()[1] for line in (tmp_path / "SHA256SUMS").read_text().splitlines()] == there
 
 
+def test_the_kernels_digest_is_of_what_is_compiled_and_how(tmp_path):
+    """A changed, a new and a renamed source each give another one; a file's time and what is made of them do not."""
+
+    def copy(name: str) -> Path:
+        root = tmp_path / name
+        for part in wheel_source.KERNELS:
+            (root / part).parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if (ROOT / part).is_dir() else shutil.copyfile)(ROOT / part, root / part)
+        return root
+
+    same = copy("same")
+    (same / "edge_runtime/csrc/pixels.o").touch()
+    seen = {wheel_source.kernels_digest(ROOT)}
+    assert {wheel_source.kernels_digest(same)} == seen
+    for number, name in enumerate(("edge_runtime/csrc/vector.h", "edge_runtime/wheels/wheel_targets.py", "setup.py")):
+        changed = copy(f"changed-{number}")
+        (changed / name).write_text((changed / name).read_text() + "\n")
+        seen.add(wheel_source.kernels_digest(changed))
+    renamed = copy("renamed")
+    (renamed / "edge_runtime/csrc/warp.c").rename(renamed / "edge_runtime/csrc/wrap.c")
+    (copy("new") / "edge_runtime/csrc/new.h").touch()
+    seen |= {wheel_source.kernels_digest(renamed), wheel_source.kernels_digest(tmp_path / "new")}
+    assert len(seen) == 6
+
+
 def test_missing_headers_are_named(monkeypatch, capsys, tmp_path):
     """A Python without its headers cannot compile anything, and says what to install."""
     monkeypatch.setattr(sysconfig, "get_path", lambda *_: str(tmp_path))

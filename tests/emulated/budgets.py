@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 from budget_models import models, tflite
-from counting import ROOT, count_kernels, count_model, find_wheel, unpacked, versions
+from cores import CORES
+from counting import ROOT, WHEELS, count_kernels, count_model, find_wheel, unpacked, versions
 from errors import MachineError
 from machine import Machine
 
@@ -124,7 +125,7 @@ def count(machine: Machine, wheels: Path, only: str, tell: Callable[[str], objec
             continue
         tell(f"{cpu}: kernels")
         glob = only.removeprefix(head) if only.startswith(head) else "*"
-        with unpacked(find_wheel(cpu, wheels)) as site:
+        with unpacked(find_wheel(WHEELS[CORES[cpu].arch], wheels)) as site:
             found |= {head + name: n for name, n in count_kernels(machine, cpu, site, [glob]).items()}
     for model in models():
         names = {cpu: f"{cpu}/model/{model.name}" for cpu in MODEL_CORES}

@@ -24,6 +24,8 @@ sys.path.insert(0, str(HERE))  # machine, days, ... are imported by name
 
 import days  # noqa: E402
 from cores import TESTED  # noqa: E402
+from counting import find_wheel  # noqa: E402
+from errors import MachineError  # noqa: E402
 from machine import Machine, Run  # noqa: E402
 
 if TYPE_CHECKING:
@@ -76,10 +78,11 @@ def site_of(tmp_path_factory) -> Callable[[str], Path]:
     def unpack(architecture: str) -> Path:
         if architecture in made:
             return made[architecture]
-        wheels = sorted((TOP / "wheelhouse").glob(f"facegate-*_{architecture}.whl"))
-        if len(wheels) != 1:
-            leave_out(f"{len(wheels)} wheels for {architecture} are in wheelhouse/: make wheels")
-        with zipfile.ZipFile(wheels[0]) as archive:
+        try:
+            wheel = find_wheel(architecture, TOP / "wheelhouse")
+        except MachineError as error:
+            leave_out(f"{error}: {error.hint}")
+        with zipfile.ZipFile(wheel) as archive:
             packed = _sources(archive.namelist(), archive.read)
             roots = {p: Path(importlib.util.find_spec(p).origin).parents[1] for p in ("facegate", "facegate_edge")}
             here = {name: root / name for name, root in ((n, roots[n.split("/")[0]]) for n in packed)}
@@ -87,7 +90,7 @@ def site_of(tmp_path_factory) -> Callable[[str], Path]:
                 n for n, p in here.items() if not p.exists() or hashlib.sha256(p.read_bytes()).hexdigest() != packed[n]
             ]
             if other:
-                leave_out(f"{wheels[0].name} is of other sources ({len(other)} files, e.g. {other[0]}): make wheels")
+                leave_out(f"{wheel.name} is of other sources ({len(other)} files, e.g. {other[0]}): make wheels")
             site = tmp_path_factory.mktemp(f"site-{architecture}")
             archive.extractall(site)
         if sys.version_info[:2] == (3, 11):  # the emulated Python's version

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
+import sys
 import tempfile
 import zipfile
 from contextlib import contextmanager
@@ -11,7 +13,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cores import CORES
 from errors import MachineError
 
 if TYPE_CHECKING:
@@ -24,33 +25,33 @@ KERNELS = Path(__file__).with_name("kernel_work.py")
 MODELS = ROOT / "tests/benchmarks/run_model.py"
 WHEELS = {"arm64": "aarch64", "armhf": "armv7l"}
 RUNS = 2
-# What the wheel's machine code is made of.
-_SOURCES = ("edge_runtime/csrc", "edge_runtime/wheels/wheel_targets.py")
+sys.path.append(str(ROOT / "edge_runtime/wheels"))
+from wheel_source import kernels_digest  # noqa: E402 - beside the sources, in no package
 
 
-def find_wheel(cpu: str, folder: Path) -> Path:
-    """Facegate's wheel for a core, as it is shipped.
+def find_wheel(arch: str, folder: Path) -> Path:
+    """Facegate's wheel for an architecture, as it is shipped: of the kernels that are here.
 
     Args:
-        cpu: one of CORES.
+        arch: as it stands at the end of a wheel's name.
         folder: where `make wheels` puts them.
 
     Raises:
-        MachineError: there is none, or a source of the kernels is newer than it.
+        MachineError: there is none or more than one, or what its .json says it was made of is not what is here. Times
+            of files say nothing: a checkout makes new ones.
     """
-    arch = WHEELS[CORES[cpu].arch]
-    wheels = sorted(folder.glob(f"facegate-*_{arch}.whl"), key=lambda path: path.stat().st_mtime)
-    if not wheels:
-        raise MachineError(f"{folder} has no wheel for {arch}", f"make wheels TARGETS={arch}")
-    built = wheels[-1].stat().st_mtime
-    for name in _SOURCES:
-        path = ROOT / name
-        for source in sorted(path.glob("*.[ch]")) if path.is_dir() else [path]:
-            if source.stat().st_mtime > built:
-                raise MachineError(
-                    f"{wheels[-1].name} is older than {source.relative_to(ROOT)}", f"make wheels TARGETS={arch}"
-                )
-    return wheels[-1]
+    hint = f"make wheels TARGETS={arch}"
+    wheels = list(folder.glob(f"facegate-*_{arch}.whl"))
+    if len(wheels) != 1:
+        raise MachineError(f"{folder} has {len(wheels) or 'no'} wheel{'s' * (len(wheels) > 1)} for {arch}", hint)
+    (wheel,) = wheels
+    record = wheel.with_name(f"{wheel.name}.json")
+    made = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    if made.get("sha256") != hashlib.sha256(wheel.read_bytes()).hexdigest():
+        raise MachineError(f"nothing says what {wheel.name} was made of", hint)
+    if made.get("kernels") != kernels_digest(ROOT):
+        raise MachineError(f"{wheel.name} was made of other kernels than those in edge_runtime/csrc", hint)
+    return wheel
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 import budgets
 import pytest
 from conftest import leave_out
-from counting import count_kernels, find_wheel, unpacked
+from cores import CORES
+from counting import ROOT, WHEELS, count_kernels, find_wheel, kernels_digest, unpacked
 from errors import MachineError
 
 BUDGETS = budgets.load(budgets.BUDGETS)["budgets"]
@@ -111,13 +113,49 @@ def test_without_a_wheel_it_says_how_to_make_one(tmp_path, capsys):
     assert "make wheels" in capsys.readouterr().err
 
 
-def test_a_wheel_older_than_the_kernels_is_refused(tmp_path):
-    """Counts of yesterday's kernels would pass for today's."""
-    wheel = tmp_path / "facegate-0-cp310-abi3-manylinux_2_28_aarch64.whl"
-    wheel.touch()
+@pytest.fixture
+def made_wheel(tmp_path):
+    """A function: what its record says beside its sum -> a wheel for aarch64."""
+
+    def make(content: bytes = b"a wheel", **said: str) -> Path:
+        wheel = tmp_path / "facegate-0-cp310-abi3-manylinux_2_28_aarch64.whl"
+        wheel.write_bytes(content)
+        record = {"sha256": hashlib.sha256(b"a wheel").hexdigest(), **said}
+        wheel.with_name(f"{wheel.name}.json").write_text(json.dumps(record))
+        return wheel
+
+    return make
+
+
+def test_a_wheel_of_these_kernels_is_taken_whatever_its_time(made_wheel, tmp_path):
+    """A checkout makes every file of a repository new, and no wheel wrong."""
+    wheel = made_wheel(kernels=kernels_digest(ROOT))
     os.utime(wheel, (0, 0))
-    with pytest.raises(MachineError, match="is older than edge_runtime/"):
-        find_wheel("cortex-a76", tmp_path)
+    assert find_wheel("aarch64", tmp_path) == wheel
+
+
+@pytest.mark.parametrize(
+    ("content", "said", "why"),
+    [
+        (b"a wheel", {"kernels": "0" * 64}, "other kernels"),
+        (b"a wheel", {}, "other kernels"),
+        (b"another", {"kernels": kernels_digest(ROOT)}, "nothing says"),
+    ],
+)
+def test_a_wheel_of_other_kernels_is_refused(made_wheel, tmp_path, content, said, why):
+    """Counts and results of yesterday's kernels would pass for today's, however new the file."""
+    made_wheel(content, **said)
+    with pytest.raises(MachineError, match=why) as refused:
+        find_wheel("aarch64", tmp_path)
+    assert refused.value.hint == "make wheels TARGETS=aarch64"
+
+
+def test_two_wheels_are_none(made_wheel, tmp_path):
+    """Which of them is shipped nobody can say."""
+    wheel = made_wheel(kernels=kernels_digest(ROOT))
+    wheel.with_name(wheel.name.replace("-0-", "-1-")).touch()
+    with pytest.raises(MachineError, match="2 wheels"):
+        find_wheel("aarch64", tmp_path)
 
 
 def test_the_counter_of_the_gate_knows_its_targets(tmp_path):
@@ -135,7 +173,7 @@ def test_the_counter_of_the_gate_knows_its_targets(tmp_path):
 def wheel_of(cpu: str) -> Path:
     """The wheel that is shipped; skips where it is not built."""
     try:
-        return find_wheel(cpu, budgets.WHEELHOUSE)
+        return find_wheel(WHEELS[CORES[cpu].arch], budgets.WHEELHOUSE)
     except MachineError as error:
         leave_out(f"{error}: {error.hint}")
         raise
