@@ -217,14 +217,9 @@ def _sum_up(day: Day, room: Path, began: float, seconds: float, say: Callable[[s
             opened = 0.0
     counts = ", ".join(f"{count} {outcome}" for outcome, count in day.decisions.most_common())
     say(f"\n  {sum(day.decisions.values())} decisions in {seconds:.0f} s of the scene: {counts}")
-    say(
-        f"  all that would leave the device: {day.size} bytes of signed decisions; the line is now {_value(room / 'door')}"
-    )
+    line = (room / "door").read_text("ascii").strip()
+    say(f"  all that would leave the device: {day.size} bytes of signed decisions; the line is now {line}")
     right = day.expected()
     missed = [number for number in right if number not in day.opened]
     say(f"  the door was opened for {len(right) - len(missed)} of {len(right)} visits of enrolled people")
     say(f"  and {len(day.wrong())} times when it must not be")
-
-
-def _value(door: Path) -> str:
-    return door.read_text("ascii").strip()
