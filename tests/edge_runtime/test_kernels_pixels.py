@@ -108,6 +108,19 @@ def test_straight_tables_give_what_looking_up_gives(dtype: str, path: str, bent:
 
 
 @pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("samples", [2, 4, 6, 8])
+def test_a_mean_of_samples_that_is_exactly_a_half_is_rounded_up(samples: int, path: str):
+    """Pixels halfway between columns that differ by 1: the sum of samples is divided exactly, whatever their number."""
+    ramp = np.tile(np.arange(41, dtype=np.uint8), (12, 1))
+    out = np.empty((8, 36, 3), np.uint8)
+    target = kernels.Target(out, STRAIGHT["uint8"], "RGB")
+    matrix = np.array([[1, 0, 1.5], [0, 1, 1.0]])
+    kernels.Warp(target, path=path).run(Frame(ramp, PixelFormat.GRAY), matrix, samples)
+    np.testing.assert_array_equal(out[0, :, 0], np.arange(2, 38))
+    assert (out == out[0, :, :1]).all()
+
+
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 @pytest.mark.parametrize(
     ("step", "rise", "second"),
