@@ -46,6 +46,7 @@ KEY_ID_LENGTH = 16  # hex digits: 64 bits name a key; they do not authenticate i
 _MAX_KEY_FILE = 64 * 1024
 _MAX_PASSPHRASE = 1023  # what the library accepts
 _RAW_LENGTH = 32
+_PUBLIC_KEY = b"-----BEGIN PUBLIC KEY-----"
 _KEY_ID_LINE = re.compile(rb"Key-Id: ([0-9a-f]{16})\n")
 
 
@@ -196,8 +197,11 @@ class SigningKey:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
         from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
 
-        if b"-----BEGIN PUBLIC KEY-----" in data:
-            raise KeyTypeError(f"{source} holds a public key where a private one is needed")
+        if _PUBLIC_KEY in data:
+            raise KeyTypeError(
+                f"{source} holds a public key where a private one is needed",
+                hint="`facegate keys new` wrote two files: the private key's name is without .pub",
+            )
         encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in data
         if encrypted and not passphrase:
             raise KeyPassphraseError(
@@ -237,7 +241,8 @@ class SigningKey:
             KeyFileError, KeyTypeError, KeyPassphraseError: see `from_pem`.
         """
         data, mode = read_key_file(Path(path))
-        if mode & 0o077:
+        # A public key's file may be read by everybody: it is refused for what it is.
+        if mode & 0o077 and (_PUBLIC_KEY not in data or b"PRIVATE KEY-----" in data):
             raise KeyPermissionError(
                 f"the private key {path} can be read or changed by other users (mode {mode & 0o777:04o})",
                 hint=f"run: chmod 600 {path} - and replace the key if somebody may have copied it",

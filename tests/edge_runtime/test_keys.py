@@ -99,6 +99,19 @@ def test_a_private_key_that_others_can_read_is_refused(tmp_path, mode):
     assert f"chmod 600 {path}" in caught.value.hint
 
 
+def test_a_public_keys_file_in_a_private_ones_place(tmp_path):
+    """It is readable by everybody, as it should be: what is said is which of the two files is meant."""
+    path = tmp_path / "k.pub"
+    key = SigningKey.generate()
+    key.verify_key.save(path)
+    with pytest.raises(KeyTypeError, match="public key where a private one is needed") as caught:
+        SigningKey.load(path)
+    assert "without .pub" in caught.value.hint
+    path.write_bytes(path.read_bytes() + key.to_pem())
+    with pytest.raises(KeyPermissionError):
+        SigningKey.load(path)
+
+
 def test_wrong_and_missing_passphrases(tmp_path):
     """A protected key needs its passphrase, and says which of the two is the matter; empty ones are refused."""
     path = tmp_path / "k.pem"
