@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 
 import facegate_convert
+from facegate._gate_folder import BUNDLE, DECLARATION, GATE, POLICY, PUBLIC, TRUST
+
+from .packages import Recipe, here, public
 
 UNITS = Path(facegate_convert.__file__).parent / "_package/units"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
@@ -87,10 +91,10 @@ def test_every_service_is_confined(name: str) -> None:
         "LimitCORE": "0",
         "MemorySwapMax": "0",
         "MemoryDenyWriteExecute": "yes",
-        "StateDirectoryMode": "0700",
+        "PrivateUsers": "yes",  # what keeps services of one user from each other's memory and /proc/PID/root
+        "ReadWritePaths": "-/var/lib/facegate/gate",
     }.items():
         assert lines.get(key) == [value], key
-    assert "ReadWritePaths" not in lines
     assert not [value for value in lines["ExecStart"] if not value.startswith("/opt/facegate/current/bin/")]
 
 
@@ -113,9 +117,60 @@ def test_the_recognizer_has_no_network_and_the_delivery_no_devices_and_no_keys()
     assert [value.partition(":")[0] for value in terminal["LoadCredential"]] == ["recognizer.credential"]
 
 
+def test_the_recognizer_reaches_no_daemon_that_has_a_network() -> None:
+    """A socket in /run is a file, which PrivateNetwork does not take away: avahi announces, resolved asks."""
+    for name in ("terminal", "sweep"):
+        assert unit(f"facegate-{name}.service")["TemporaryFileSystem"] == ["/run:ro"]
+    terminal = unit("facegate-terminal.service")
+    assert terminal["BindReadOnlyPaths"] == ["/run/systemd/notify -/run/udev"]
+    assert "BindReadOnlyPaths" not in unit("facegate-sweep.service")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_changes_what_its_gate_goes_by(name: str) -> None:
+    """Models, whom they are believed from, the threshold, the purpose: not by a taken-over recognizer, nor its sender.
+
+    The gate's folder is a mount of its own (ReadWritePaths), or it could be renamed and another put in its place.
+    """
+    lines = unit(name)
+    kept = {path.removeprefix("-/var/lib/facegate/gate/") for line in lines["ReadOnlyPaths"] for path in line.split()}
+    assert kept == {BUNDLE, TRUST, POLICY, DECLARATION, GATE, PUBLIC}
+
+
+def test_the_delivery_writes_nothing_but_into_the_gates_folder() -> None:
+    """Its state is not the service's whole one, where credentials and backups may lie about."""
+    assert "StateDirectory" not in unit("facegate-delivery.service")
+    for name in ("terminal", "sweep"):
+        assert unit(f"facegate-{name}.service")["StateDirectoryMode"] == ["0700"]
+
+
 def test_templates_do_not_leave_the_memory_and_bundles_are_sealed() -> None:
     """The gallery may be locked (100,000 templates: 51 MB); memfd_create, which seals bundles, is not filtered out."""
     lines = unit("facegate-terminal.service")
     assert lines["LimitMEMLOCK"] == ["64M"]
     taken = [value for value in lines["SystemCallFilter"] if value.startswith("~")]
     assert not [value for value in taken if "@ipc" in value or "@memlock" in value]
+
+
+def test_the_running_systemd_is_told_of_new_units_and_timers_begin_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when no service runs: the next one to start is the new version's. An image's systemd is not this one."""
+    here("show", "none")
+    import facegate_installer._system as module  # noqa: PLC0415 - on the path from here on
+    from facegate_installer._layout import Layout  # noqa: PLC0415
+
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(module, "_systemctl", lambda *arguments: not asked.append(arguments))
+    timer = b"[Timer]\nOnCalendar=daily\n[Install]\nWantedBy=timers.target\n"
+    root, key = tmp_path / "root", public(tmp_path)
+    (root / "etc").mkdir(parents=True)
+    (root / "etc/passwd").write_text(f"facegate:x:{os.getuid()}:{os.getgid()}::/:/bin/false\n")
+    for version, live in (("1", False), ("2", True), ("3", True)):
+        more = {f"units/facegate-{version}.timer": ("unit", timer)} if version < "3" else {}
+        package = Recipe(version=version, more=more).write(tmp_path / "door.pyz")
+        asked.clear()
+        monkeypatch.setattr(Layout, "live", property(lambda _, live=live: live))
+        here("install", package, "--root", root, "--trust", key, check=0)
+        assert (("daemon-reload",) in asked) is live
+        assert (("start", f"facegate-{version}.timer") in asked) is (version == "2")
