@@ -302,7 +302,7 @@ def _put_in_use(layout: Layout, name: str, before: Version | None, outcome: Outc
     running = _system.running_services(layout)
     layout.switch(name)
     sync_folder(layout.opt)
-    if _system.restart(running):
+    if not layout.live or _system.restart(running):
         outcome.done += [f"restarted {unit}" for unit in running]
         return
     if before is not None and before.folder.exists() and before.folder.name != name:

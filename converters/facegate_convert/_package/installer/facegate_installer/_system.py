@@ -92,6 +92,7 @@ def link_system(layout: Layout, version: Version) -> list[str]:
     A unit that the operator disabled stays disabled: only one that comes anew is enabled.
     """
     done: list[str] = []
+    timers: list[str] = []
     units = {item.path.rpartition("/")[2] for item in version.info.of("unit")}
     for name in _linked(layout) - units:
         _remove_unit(layout, name)
@@ -106,6 +107,7 @@ def link_system(layout: Layout, version: Version) -> list[str]:
             put_link(layout.systemd / wants / name, f"/usr/local/lib/systemd/system/{name}")
         put_link(path, _UNITS + name)
         done.append(f"linked {name}")
+        timers += [name] if name.endswith(".timer") else []
     for name in _COMMANDS:
         path, target = layout.bin / name, f"/opt/facegate/current/bin/{name}"
         if not os.path.lexists(path):
@@ -114,6 +116,8 @@ def link_system(layout: Layout, version: Version) -> list[str]:
             done.append(f"linked {layout.on_device(path)}")
     if done and layout.live:
         _systemctl("daemon-reload")
+        for name in timers:  # else they begin at the next start of the machine
+            _systemctl("start", name)
     return done
 
 
@@ -147,9 +151,9 @@ def running_services(layout: Layout) -> list[str]:
 
 def restart(names: Sequence[str]) -> bool:
     """Start units anew; a unit of Type=notify counts as started when it says so. Returns whether all did."""
+    _systemctl("daemon-reload")  # also if none runs: the units are those of another version now
     if not names:
         return True
-    _systemctl("daemon-reload")
     _systemctl("reset-failed", *names)
     return _systemctl("restart", *names)
 

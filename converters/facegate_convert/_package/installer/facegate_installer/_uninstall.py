@@ -39,7 +39,7 @@ def uninstall(layout: Layout, *, purge: bool, dry_run: bool) -> tuple[list[str],
     if purge and gates:
         raise StateError(
             f"there is a gate in {layout.on_device(gates[0])}: with its people, keys and log",
-            hint=f"destroy it first: sudo facegate wipe {layout.on_device(gates[0])} - or move what is left of it away, "
+            hint=f"destroy it first: sudo facegate wipe {layout.on_device(gates[0])} - or move away what is left, "
             "or uninstall without --purge",
         )
     aside = layout.opt.with_name(".facegate.removed")  # a new installer may begin while the old files are going
