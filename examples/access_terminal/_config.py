@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _MAX_FILE = 64 * 1024
-_EXACT = 1 << 53  # below it every whole number is a float
+_EXACT = 1 << 53  # up to it every whole number is a float, and far beyond every range
 _HINT = f"{Path(__file__).with_name('terminal.toml')} shows every key with its default"
 
 
@@ -238,8 +238,8 @@ def _table(kind: Any, name: str, table: dict[str, Any], base: Path) -> Any:
 def _value(part: Field[Any], where: str, value: Any, base: Path) -> Any:
     """The value as the key's type has it. Raises ConfigError."""
     wanted = type(part.default)
-    if wanted is float and type(value) is int and abs(value) < _EXACT:
-        value = float(value)
+    if wanted is float and type(value) is int:
+        value = float(max(-_EXACT, min(value, _EXACT)))  # a larger one is no float
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
     _require(part.default is not MISSING and type(value) is wanted, where, words[wanted])
     if "choices" in part.metadata:

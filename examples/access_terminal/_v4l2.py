@@ -141,9 +141,13 @@ class V4l2Camera:
                 newest = index
                 continue
             if newest >= 0 and (waited or self._is_fresh()):
-                self._last = time.monotonic()
-                return self._frame(newest)
-            self._give_back(newest)
+                frame = self._frame(newest)
+                if frame is not None:
+                    self._last, self._bad = time.monotonic(), 0
+                    return frame
+                self._count_bad()
+            else:
+                self._give_back(newest)
             newest = -1
             left = until - time.monotonic()
             if left <= 0:
@@ -176,24 +180,28 @@ class V4l2Camera:
             except BlockingIOError:
                 return -1
             if not buffer.flags & self._v.V4L2_BUF_FLAG_ERROR and buffer.bytesused >= self._needed:
-                self._bad = 0
                 self._stamp = buffer.timestamp.tv_sec + buffer.timestamp.tv_usec / 1e6
                 self._stamped = bool(buffer.flags & self._v.V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC)
                 self._used[buffer.index] = buffer.bytesused
                 return int(buffer.index)
-            self._bad += 1
             self._give_back(buffer.index)
-            if self._bad >= _BAD_IN_A_ROW:
-                raise CameraFormatError(
-                    f"{self._config.device} sends broken pictures",
-                    hint="often the cable, or too many devices on one USB hub",
-                )
+            self._count_bad()
+
+    def _count_bad(self) -> None:
+        """One broken picture is passed over, as webcams begin with one; many in a row are told."""
+        self._bad += 1
+        if self._bad >= _BAD_IN_A_ROW:
+            raise CameraFormatError(
+                f"{self._config.device} sends broken pictures",
+                hint="often the cable, or too many devices on one USB hub",
+            )
 
     def _is_fresh(self) -> bool:
         """Whether the buffer taken last was filled just now, of those that waited already."""
         return self._stamped and time.monotonic() - self._stamp < max(2 / self._config.fps, 0.1)
 
-    def _frame(self, index: int) -> Frame:
+    def _frame(self, index: int) -> Frame | None:
+        """What a buffer holds; None: it is broken, and given back."""
         frame = self._frames[index]
         if frame is not None:
             self._held = index
@@ -207,14 +215,16 @@ class V4l2Camera:
         finally:
             self._give_back(index)
 
-    def _decode(self, data: Any, used: int) -> Frame:
+    def _decode(self, data: Any, used: int) -> Frame | None:
         from PIL import Image  # noqa: PLC0415 - only cameras that can do nothing but JPEG need it
 
         try:
             with Image.open(io.BytesIO(data[:used].tobytes()), formats=("JPEG",)) as picture:
+                if picture.size != (self._width, self._height):  # before memory is taken for it
+                    return None
                 pixels = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
-        except (OSError, SyntaxError, ValueError):
-            raise CameraFormatError(f"{self._config.device} has sent a picture that is no JPEG") from None
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            return None
         return Frame(pixels, PixelFormat.RGB, self._config.rotation)
 
     # --- opening -------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import errno
 import io
 import select
 import shutil
+import struct
 import subprocess
 import sys
 import tracemalloc
@@ -90,9 +91,36 @@ def test_jpeg_is_decoded(tables):
     assert frame.format is PixelFormat.RGB
     assert np.abs(frame.data.astype(int) - rgb).mean() < 6
     assert not driver.held  # decoded: the buffer is the driver's again
-    driver.shoot(b"\xff\xd8 no picture")
-    with pytest.raises(CameraFormatError, match="no JPEG"):
-        camera.read(1.0)
+
+
+def jpeg(width, height, said=None):
+    """A grey JPEG; `said`: the size that its header names instead."""
+    stream = io.BytesIO()
+    Image.new("RGB", (width, height), (99, 99, 99)).save(stream, "JPEG")
+    data = bytearray(stream.getvalue())
+    if said:
+        place = data.index(b"\xff\xc0") + 5
+        data[place : place + 4] = struct.pack(">HH", said[1], said[0])
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [b"\xff\xd8 no picture", jpeg(64, 48)[:300], jpeg(32, 48), jpeg(64, 48, (65_000, 65_000))],
+    ids=["no picture", "cut off", "another size", "a size that fills the memory"],
+)
+def test_a_broken_jpeg_is_passed_over(broken):
+    """As webcams send one first: the next picture is given, and only many in a row are an error."""
+    driver = Driver(["MJPEG"])
+    camera = V4l2Camera(SMALL, driver)
+    waiting = [broken, broken, jpeg(64, 48)]
+    driver.on_poll = lambda: driver.shoot(waiting.pop(0))
+    assert camera.read(1.0).data.shape == (48, 64, 3)
+    assert not driver.held
+    driver.on_poll = lambda: driver.shoot(broken)
+    with pytest.raises(CameraFormatError, match="broken pictures"):
+        camera.read(5.0)
+    assert not driver.held
 
 
 def without_huffman_tables(data):
