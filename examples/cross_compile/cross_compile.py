@@ -26,7 +26,7 @@ from typing import NoReturn
 
 TARGETS = ("rpi4", "rpi5", "generic-armv7")
 ROLES = ("detector", "recognizer")
-NAME, VERSION = "door", "1.0.0"
+NAME = "door"
 FMR = "0.001"
 # Rendered people whom no model was trained on: to calibrate with, and to measure the threshold on.
 CALIBRATION, PAIRS = range(1_100_000, 1_100_032), range(1_110_000, 1_110_030)
@@ -132,7 +132,7 @@ def build(target: str, given: argparse.Namespace, key: Path, photographs: tuple[
     bundle = given.output / f"{NAME}-{target}.fgb"
     purpose = "show how packages are made" if given.detector is None else given.intended_use
     built = run(
-        *("bundle", "build", *parts.values(), "--output", str(bundle), "--name", NAME, "--version", VERSION),
+        *("bundle", "build", *parts.values(), "--output", str(bundle), "--name", NAME, "--version", given.version),
         *("--target", target, *measured, "--fmr", FMR, "--intended-use", purpose, "--key", str(key)),
     )
     (point,) = built["operating_points"]
@@ -197,6 +197,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--commercial-use", choices=("yes", "no", "unknown"), default="unknown")
     parser.add_argument("--intended-use", default="an access terminal", help="what your bundle is built for")
     parser.add_argument("--target", action="append", help=f"a target (repeatable) [default: {' '.join(TARGETS)}]")
+    parser.add_argument(
+        "--version", default="1.0.0", help="of bundle and package: devices take newer ones [default: 1.0.0]"
+    )
     parser.add_argument("--precision", default="auto", help="[default: auto, what pays on the target]")
     parser.add_argument("--wheels", type=Path, default=os.environ.get("FACEGATE_WHEELS"), help="see facegate package")
     parser.add_argument("--offline", action="store_true", help="fetch nothing: what is pinned is in the cache")
