@@ -54,9 +54,18 @@ def leave_out(reason: str) -> None:
     pytest.skip(reason)
 
 
+def check_switch(value: str) -> None:
+    """Refuse what is neither on nor off: "false" would be taken for "where there is a machine"."""
+    if value not in ("", "0", "1"):
+        pytest.fail(
+            f"{SWITCH}={value} means nothing: 0 leaves emulated devices out, 1 makes them needed", pytrace=False
+        )
+
+
 @pytest.fixture(scope="session")
 def machine() -> Machine:
     """The emulated machines; skips where there are none."""
+    check_switch(os.environ.get(SWITCH, ""))
     if os.environ.get(SWITCH) == "0":
         pytest.skip(f"{SWITCH}=0: emulated devices are left out")
     made = Machine()

@@ -38,6 +38,15 @@ def peak() -> int:
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
 
 
+def files() -> list[str]:
+    """Where every module and library of this process came from."""
+    modules = {
+        str(Path(module.__file__).resolve()) for module in sys.modules.values() if getattr(module, "__file__", None)
+    }
+    maps = [line.split(maxsplit=5)[5:] for line in Path("/proc/self/maps").read_text().splitlines()]
+    return sorted(modules | {name[0] for name in maps if name and ".so" in name[0]})
+
+
 def engines_of(pipeline: Pipeline) -> dict[str, Any]:
     """The engines of a pipeline by role."""
     engines = {"detector": pipeline._detector_engine, "recognizer": pipeline._recognizer_engine}
@@ -167,6 +176,7 @@ def main() -> None:
         "seen": seen,
         "decisions": decisions,
         "facegate": facegate.__file__,
+        "files": files(),
         "peak_kib": peak(),
     }
     result_path.write_text(json.dumps(result))

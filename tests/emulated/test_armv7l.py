@@ -12,15 +12,13 @@ import re
 import subprocess
 from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import days
 import numpy as np
 import pytest
 from conftest import HERE, TOP, Emulation, Played, _read
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CPU = "cortex-a7"
 TOLERANCE = 1e-4  # of a float model, of its largest value where that exceeds 1
@@ -135,13 +133,22 @@ def test_decisions_are_those_of_the_build_host(played, precision):
     assert (device.result["engine"], host.result["engine"]) == ("tflite", "litert")
     assert _decided(device) == _decided(host)
     outcomes = {made["decision"][1] for made in device.result["decisions"] if "decision" in made}
-    assert {"match", "no_match", "rejected"} <= outcomes or precision == "float32"
+    assert {"match", "no_match", "rejected"} <= outcomes
 
 
 def test_int8_decides_as_the_same_engine_on_x86_64(played, same_engine):
     """tflite-runtime 2.14 on both machines: the same decisions."""
     assert same_engine.result["engine"] == "tflite"
     assert _decided(played("int8")[0]) == _decided(same_engine)
+
+
+def test_nothing_of_the_build_host_takes_part(played, device):
+    """What is not in the machine's root is looked for on the host: no module and no library came from there."""
+    files = played("int8")[0].result["files"]
+    ours = (device.site, device.machine.folder, HERE)
+    assert [name for name in files if not any(Path(name).is_relative_to(place) for place in ours)] == []
+    assert any("tflite_runtime" in name for name in files)
+    assert any(Path(name).name == "_native.abi3.so" and Path(name).is_relative_to(device.site) for name in files)
 
 
 def test_what_the_kernels_make_is_the_same_to_the_bit(played):

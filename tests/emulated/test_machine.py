@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import conftest
 import cores
 import debian
 import making
@@ -189,6 +190,21 @@ def test_an_unknown_core_and_no_machine_are_told(tmp_path):
     with pytest.raises(MachineError, match="no emulated machine"):
         Machine(tmp_path).python("cortex-a72")
     assert "make arm" in Machine(tmp_path / "none").unavailable()
+
+
+@pytest.mark.parametrize("value", ["false", "no", "2", " 0"])
+def test_a_switch_that_is_neither_on_nor_off_is_refused(value):
+    """What somebody meant as "off" does not quietly become "where there is a machine"."""
+    with pytest.raises(pytest.fail.Exception, match="means nothing"):
+        conftest.check_switch(value)
+
+
+@pytest.mark.parametrize(("value", "ends_as"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)])
+def test_what_cannot_be_tested_is_skipped_with_the_reason_or_fails(monkeypatch, value, ends_as):
+    """With 1 nothing that needs a machine is left out."""
+    monkeypatch.setenv(conftest.SWITCH, value)
+    with pytest.raises(ends_as, match="no machine here"):
+        conftest.leave_out("no machine here")
 
 
 def test_counts_are_read():
