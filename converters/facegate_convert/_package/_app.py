@@ -19,13 +19,19 @@ MAX_BYTES = 64 << 20
 MAX_FILES = 4096
 _PATH = re.compile(r"[A-Za-z0-9_@+=,.()-]+")
 _LEFT_OUT = {"__pycache__"}
-# What this project and its users keep secrets in, by name; and every private key, by what it begins with.
+# What this project and its users keep secrets in, by name, also of copies that editors and people leave beside them;
+# and secrets by what they look like: private keys, a role's credential, a webhook's secret, a store under another name.
 _SECRET_NAME = re.compile(
-    r".*\.(key|credential|pem|p12|pfx|jks|kdbx|token|age|gpg)|id_(rsa|dsa|ecdsa|ed25519)|\.netrc|\.env|.*passphrase.*"
-    r"|gate\.json|.*\.(db|db-wal|db-shm|sqlite3?)|.*\.fgbackup",
+    r"(.*\.(key|credential|cred|pem|p8|p12|pfx|ppk|jks|keystore|kdbx?|token|secrets?|age|gpg|env)"
+    r"|id_(rsa|dsa|ecdsa|ed25519)(_sk)?|\.netrc|.*passphrase.*|gate\.json|.*\.(db|db-wal|db-shm|sqlite3?)|.*\.fgbackup"
+    r"|(.*[._-])?(secrets?|credentials?|passwords?|passwd)(\.(json|toml|ya?ml|ini|cfg|conf|txt|csv))?"
+    r")(~|\.(bak|old|orig|save|swp|\d+))*",
     re.IGNORECASE,
 )
-_SECRET_TEXT = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
+_SECRET_TEXT = re.compile(
+    rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-|\bfgc_[a-z_]+_[A-Za-z0-9_-]{43}"
+    rb"|\bwhsec_[A-Za-z0-9+/_-]{32}|\ASQLite format 3\0"
+)
 
 
 def read_app(folder: Path) -> list[Member]:
@@ -56,7 +62,9 @@ def read_app(folder: Path) -> list[Member]:
         data = _read(path, MAX_BYTES - total)
         total += len(data)
         if _SECRET_TEXT.search(data):
-            raise SecretFileError(f"{path} holds a private key", hint="keep it out: a package is copied about")
+            raise SecretFileError(
+                f"{path} holds a private key, a credential or a store", hint="keep it out: a package is copied about"
+            )
         members.append(stored(name, data))
     return members
 

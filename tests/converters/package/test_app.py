@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from facegate._credentials import Credential
 from facegate_convert._package import _app
 from facegate_convert._package._app import read_app
 from facegate_convert.errors import AppError, SecretFileError
@@ -64,7 +65,9 @@ def test_the_package_is_not_written_into_the_program(command, folder):
 @pytest.mark.parametrize(
     "name",
     ["device.key", "recognizer.credential", "gate.db", "gate.db-wal", "gate.json", "server.pem", "id_ed25519", ".env",
-     "sink.TOKEN", "passphrase.txt", "data.sqlite"],
+     "sink.TOKEN", "passphrase.txt", "data.sqlite", "webhook.secret", "delivery.env", "seal.cred", "id_ed25519_sk",
+     "maker.key.bak", "maker.key~", "maker.pem.old.1", "putty.ppk", "apple.p8", "secrets.toml", "credentials.json",
+     "aws_credentials", "db-password.txt"],
 )  # fmt: skip
 def test_secrets_are_refused_by_name(folder, name):
     """Keys, credentials, a gate's data: wherever in the folder."""
@@ -84,10 +87,31 @@ def test_secrets_are_refused_by_content(folder, command):
     assert (code, data["error"]["type"]) == (3, "SecretFileError")
 
 
-def test_a_public_key_is_no_secret(folder):
-    """The counterpart."""
+@pytest.mark.parametrize(
+    "text",
+    [
+        Credential.new("recognizer").token.encode(),
+        b"secret = 'whsec_" + b"A" * 43 + b"='",
+        b"-----BEGIN PGP PRIVATE KEY BLOCK-----",
+        b"-----BEGIN ENCRYPTED PRIVATE KEY-----",
+        b"PuTTY-User-Key-File-3: ssh-ed25519",
+        b"SQLite format 3\0" + bytes(84),
+    ],
+)
+def test_other_secrets_are_refused_by_content_too(folder, text):
+    """A role's credential in the program's own text, a webhook's secret, other tools' keys, a gate's store."""
+    (folder / "data" / "settings.txt").write_bytes(text)
+    with pytest.raises(SecretFileError, match=r"settings\.txt"):
+        read_app(folder)
+
+
+def test_what_is_no_secret_is_taken(folder):
+    """The counterpart: a public key, programs that are about secrets, text that names their forms."""
     (folder / "data" / "server.pub").write_bytes(SigningKey.generate().verify_key.to_pem())
-    assert len(read_app(folder)) == 3
+    (folder / "data" / "maker.key.pub").write_bytes(SigningKey.generate().verify_key.to_pem())
+    (folder / "secrets.py").write_text("# a credential reads fgc_ROLE_..., a webhook's secret whsec_...\n")
+    (folder / "password_prompt.py").write_text("")
+    assert len(read_app(folder)) == 6
 
 
 def test_links_are_refused(folder, tmp_path):
