@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import lzma
 import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from facegate_edge._keys import SigningKey
 
@@ -88,6 +91,53 @@ def test_second_spellings_of_a_signature_are_refused(ed25519: ModuleType) -> Non
     assert not ed25519.verify(b"\xff" * 32, signature, message)
     assert not ed25519.verify(KEY.verify_key.raw[:31], signature, message)
     assert not ed25519.verify(KEY.verify_key.raw, signature[:63], message)
+
+
+# The eight points of small order, in all their spellings (RFC 8032's curve; y and y + p, both signs).
+SMALL = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0000000000000000000000000000000000000000000000000000000000000080",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000080",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+]
+
+
+@pytest.mark.parametrize("key", SMALL)
+def test_keys_of_small_order_verify_nothing(ed25519: ModuleType, key: str) -> None:
+    """With such a key one signature is good for many messages; pyca/cryptography takes some of them."""
+    for point in SMALL:
+        assert not ed25519.verify(bytes.fromhex(key), bytes.fromhex(point) + bytes(32), b"message")
+
+
+def test_keys_with_a_small_part_are_judged_as_the_library_judges_them(ed25519: ModuleType) -> None:
+    """A + T, T of order 8: only where the cofactor does not matter do signatures hold, here and there alike."""
+    torsion = ed25519._decode(bytes.fromhex(SMALL[6]))
+    agreed = set()
+    for number in range(24):
+        scalar, nonce = 1 << 254 | number << 3, 12345 + number
+        key = ed25519._encode(ed25519._add(ed25519._multiply(scalar, ed25519._BASE), torsion))
+        point = ed25519._encode(ed25519._multiply(nonce, ed25519._BASE))
+        digest = hashlib.sha512(point + key + b"message").digest()
+        s = (nonce + int.from_bytes(digest, "little") * scalar) % ORDER
+        signature = point + s.to_bytes(32, "little")
+        try:
+            Ed25519PublicKey.from_public_bytes(key).verify(signature, b"message")
+            expected = True
+        except InvalidSignature:
+            expected = False
+        assert ed25519.verify(key, signature, b"message") is expected
+        agreed.add(expected)
+    assert agreed == {True, False}
 
 
 @pytest.mark.parametrize(
