@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn, cast, get_args
 
 from facegate._decision import is_reference
-from facegate._files import write_new
+from facegate._files import strangers_rights, write_new
 from facegate.errors import CredentialError
 from facegate_edge._keys import b64url_decode, b64url_encode
 
@@ -111,9 +111,7 @@ class Credential:
             raise CredentialError(
                 f"the credential {path} cannot be read: {error.strerror}", hint="check the path and who may read it"
             ) from None
-        # Whom systemd 254 and later give the file stands in an ACL, and its mask where a group's rights do: 0440.
-        strangers = 0o037 if _is_systemds(path) else 0o077
-        if stat.S_ISREG(mode) and mode & strangers:
+        if stat.S_ISREG(mode) and mode & strangers_rights(path):
             raise CredentialError(
                 f"the credential {path} can be read or changed by other users (mode {mode & 0o777:04o})",
                 hint=f"run: chmod 600 {path} - and replace the credential if somebody may have copied it",
@@ -241,12 +239,6 @@ def accepts(db: Database, role: Role, credential: Credential) -> str | None:
         if hmac.compare_digest(kept, digest):
             label = name
     return label
-
-
-def _is_systemds(path: Path) -> bool:
-    """Whether a file is in the folder of credentials that systemd made for this service, which keeps others out."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    return bool(folder) and path.parent == Path(folder)
 
 
 def _from_file(_: Role) -> Credential | None:

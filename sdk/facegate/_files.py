@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
-__all__ = ["sync_folder", "write_new"]
+__all__ = ["strangers_rights", "sync_folder", "write_new"]
+
+
+def strangers_rights(path: str | os.PathLike[str]) -> int:
+    """The bits of a secret's mode that let others than its owner at it.
+
+    Whom systemd 254 and later give a credential stands in an ACL, whose mask is seen where a group's rights are: 0440.
+    The folder that systemd made for this service, named in CREDENTIALS_DIRECTORY, keeps everybody else out.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    return 0o037 if folder and Path(path).parent == Path(folder) else 0o077
 
 
 def write_new(path: Path, pieces: Iterable[bytes | memoryview], mode: int = 0o644) -> None:

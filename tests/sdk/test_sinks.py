@@ -782,6 +782,20 @@ def test_a_secret_of_another_size_is_refused(secret):
         WebhookSink("https://example.com/", secrets=[secret])
 
 
+def test_a_secret_as_systemd_gives_it(tmp_path, monkeypatch):
+    """With User= it is root's, mode 0440, and the user has an ACL (systemd 254): read, in systemd's folder only."""
+    path = tmp_path / "webhook.secret"
+    path.write_text(f"{TEXT}\n")
+    path.chmod(0o440)
+    with pytest.raises(SinkSetupError, match="other users"):
+        load_webhook_secrets(path)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert load_webhook_secrets(path) == (SECRET,)
+    path.chmod(0o444)
+    with pytest.raises(SinkSetupError, match="other users"):
+        load_webhook_secrets(path)
+
+
 def test_secrets_are_read_from_a_private_file(tmp_path):
     """One a line, up to four; a file that others may read is refused."""
     path = tmp_path / "webhook.secret"

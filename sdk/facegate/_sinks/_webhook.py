@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
 from facegate._clock import SystemClock
+from facegate._files import strangers_rights
 from facegate._sinks._sink import encode
 from facegate.errors import CommandUnavailableError, SinkError, SinkRefusedError, SinkSetupError
 from facegate_edge._version import VERSION
@@ -221,7 +222,7 @@ def _read_private(path: Path) -> bytes:
             mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
                 raise SinkSetupError(f"{path} is no regular file", hint="name the secret's file")
-            if mode & 0o077:
+            if mode & strangers_rights(path):
                 raise SinkSetupError(
                     f"{path} can be read or changed by other users (mode {mode & 0o777:04o})",
                     hint=f"run: chmod 600 {path} - and replace what it holds if somebody may have copied it",
