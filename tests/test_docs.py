@@ -34,8 +34,11 @@ def anchors(page: Path) -> set[str]:
 def commands(page: Path) -> list[str]:
     """Every command line that a page shows: in its blocks, and between backticks with an option."""
     text = page.read_text(encoding="utf-8")
-    blocks = "\n".join(FENCE.findall(text)).replace("\\\n", " ")
-    typed = re.findall(r"^\s*(?:\$ )?(?:sudo )?(facegate [a-z].*)", blocks, re.MULTILINE)
+    blocks = [*FENCE.findall(text), *re.findall(r"(?:^ {4}.*\n)+", FENCE.sub("", text), re.MULTILINE)]
+    joined = re.sub(r"\\\n\s*", " ", "\n".join(blocks))
+    typed = re.findall(
+        r"^\s*(?:\$ )?(?:sudo (?:-u \w+ )?)?(?:env )?(?:[A-Z_]+=\S+ )*(facegate [a-z].*)", joined, re.MULTILINE
+    )
     return typed + [" ".join(line.split()) for line in re.findall(r"`(facegate [a-z][^`]*)`", FENCE.sub("", text))]
 
 
@@ -90,3 +93,15 @@ def test_all_decision_records_are_listed():
         assert record.name.startswith(f"{number:04}-")
         assert title.startswith(f"# {number}. ")
         assert f"{number}. [{title.partition('. ')[2]}]({record.name})" in listed
+
+
+def test_every_page_is_found():
+    """Whoever begins with README.md gets to every page by links."""
+    found, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page not in found:
+            found.add(page)
+            links = re.findall(r"\]\(([^)\s#:]+\.md)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+            waiting += [(page.parent / link).resolve() for link in links]
+    assert sorted(page.name for page in (ROOT / "docs").glob("*.md") if page not in found) == []
