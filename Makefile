@@ -15,6 +15,7 @@ help:
 	@echo 'make demo    convert models, sign a bundle, enroll rendered people, recognise them, print the signed decisions'
 	@echo '             (with real ones: MODELS=folder of ONNX models, FACES=folder of photographs)'
 	@echo 'make test    build the wheel, install it, run every test against it'
+	@echo 'make wheels  wheels of x86_64, aarch64 and armv7l in wheelhouse/, for packages (minutes the first time; TARGETS="aarch64": only that one)'
 	@echo 'make arm     emulated ARM machines in .arm (1 minute, 420 MB), on which make test runs the kernels and the pipeline'
 	@echo 'make emulate only the tests on them'
 	@echo 'make budgets instructions of kernels and models on emulated cores against their budgets (some minutes)'
@@ -24,7 +25,6 @@ help:
 	@echo 'make bench   facegate beside its peers on the same images and weights'
 	@echo 'make reference  build the reference bundle from the trained models (for maintainers)'
 	@echo 'make train   render faces and train the reference models on them: about two hours on two cores'
-	@echo 'make wheels  wheels of x86_64, aarch64 and armv7l in wheelhouse/, from this PC (TARGETS="aarch64": only that one)'
 	@echo 'make clean   remove what the other commands made'
 
 $(VENV)/made:
