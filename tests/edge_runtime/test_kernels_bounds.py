@@ -91,8 +91,10 @@ def letterbox(*, front: bool) -> None:
                 target, _held = target_of(wide, high, dtype, straight=number % 3 > 0, front=front)
                 assert lib.fg_letterbox_scratch(frame, target, size) == 0
                 scratch = fenced(np.full(size[0], 0x7F, np.uint8), front=front)  # of whatever was there
+                place = pointer(scratch, "void *")
+                assert lib.fg_letterbox(frame, target, 0, place, size[0] - 1, scale) == lib.FG_ESIZE
                 for path in RUNNABLE:
-                    status = lib.fg_letterbox(frame, target, path, pointer(scratch, "void *"), size[0], scale)
+                    status = lib.fg_letterbox(frame, target, path, place, size[0], scale)
                     assert status == 0, (fmt, width, height, rotation, wide, high, path)
 
 
