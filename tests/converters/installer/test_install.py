@@ -48,7 +48,8 @@ def test_a_package_installs_itself(root: Path, packages: dict[str, Path]) -> Non
     assert told["signed_by"] == KEY.key_id
     assert says(root) == "1.0.0"
     assert (root / "etc/facegate/terminal.toml").read_text().startswith("[gate]")
-    assert str((root / "usr/local/bin/facegate").readlink()) == "/opt/facegate/current/bin/facegate"
+    for name in ("facegate", "facegate-package", "facegate-terminal"):
+        assert str((root / "usr/local/bin" / name).readlink()) == f"/opt/facegate/current/bin/{name}"
 
 
 def test_the_program_sees_the_version_and_the_standard_library_only(
@@ -474,6 +475,7 @@ def test_uninstalling_keeps_configuration_and_state(installed: Path) -> None:
     here("uninstall", "--root", installed, check=0)
     left = tree(installed)
     assert not [name for name in left if "opt/facegate" in name or name.endswith(".service")]
+    assert not [name for name in left if name.startswith("usr/local/bin/")]
     assert "etc/facegate/terminal.toml" in left
     assert "var/lib/facegate" in left
     here("uninstall", "--root", installed, check=1)

@@ -31,7 +31,7 @@ m {USER} video
 m {USER} gpio
 """
 _UNITS = "/opt/facegate/current/units/"
-_COMMANDS = ("facegate", "facegate-package")
+_COMMANDS = ("facegate", "facegate-package", "facegate-terminal")
 _TIMEOUT = 180.0
 
 
