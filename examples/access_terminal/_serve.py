@@ -59,28 +59,23 @@ def serve(
         FacegateError: the gate cannot be opened, or used any more.
     """
     clock = clock if clock is not None else SystemTime()
-    # ExitStack closes in the opposite order: the door is released before anything slow is taken apart.
     with ExitStack() as stack:
+        # From the first moment on the door's line is ours, and inactive. Once it may be open it is `run` that releases
+        # it, before anything is taken apart.
+        line = open_line(config.door, "facegate door", clock.monotonic)
+        door = stack.enter_context(Door(line, config.door.open_seconds, clock))
+        service = ServiceManager()
+        stack.callback(service.close)
+        lamp = None if config.light.line == "none" else open_line(config.light, "facegate light", clock.monotonic)
+        light = Light(lamp)
+        stack.callback(light.close)
         folder = Path(config.gate.folder)
-        with ExitStack() as opening:
-            # From the first moment on the door's line is ours, and inactive.
-            door = opening.enter_context(
-                Door(open_line(config.door, "facegate door", clock.monotonic), config.door.open_seconds, clock)
-            )
-            service = ServiceManager()
-            stack.callback(service.close)
-            lamp = None if config.light.line == "none" else open_line(config.light, "facegate light", clock.monotonic)
-            light = Light(lamp)
-            stack.callback(light.close)
-            eyes = Eyes(_pipeline(folder))
-            stack.callback(eyes.close)
-            gate = stack.enter_context(facegate.open_gate(folder, clock=clock, pipeline=eyes))
-            recognizer = gate.recognizer(find_credential(config.gate))
-            camera = ReopenedCamera(make_camera or (lambda: open_camera(config.camera)), clock, stop)
-            stack.callback(camera.close)
-            board = HardwareWatchdog(config.watchdog.device, config.watchdog.timeout_seconds)
-            stack.callback(board.close)
-            stack.push(opening.pop_all())
+        eyes = Eyes(_pipeline(folder))
+        stack.callback(eyes.close)
+        gate = stack.enter_context(facegate.open_gate(folder, clock=clock, pipeline=eyes))
+        recognizer = gate.recognizer(find_credential(config.gate))
+        camera = ReopenedCamera(make_camera or (lambda: open_camera(config.camera)), clock, stop)
+        stack.callback(camera.close)
         status = gate.status()
         judge = Judge(
             facegate.VerifyKey.load(folder / "device.key.pub"),
@@ -89,6 +84,8 @@ def serve(
             believed_clock=config.door.require_believed_clock,
             last=status.decisions,
         )
+        # Last: what cannot start resets no board, again and again.
+        board = stack.enter_context(HardwareWatchdog(config.watchdog.device, config.watchdog.timeout_seconds))
         parts = Parts(
             *(gate, recognizer, eyes, judge, camera, door, light, service, board),
             status=StatusFile(config.status.file),

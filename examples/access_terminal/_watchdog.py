@@ -15,6 +15,9 @@ from facegate_terminal._errors import WatchdogError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from typing_extensions import Self
 
 __all__ = ["HardwareWatchdog", "ServiceManager"]
 
@@ -95,8 +98,9 @@ class ServiceManager:
 class HardwareWatchdog:
     """A device of the kernel's watchdog interface: without a ping in time the board is reset.
 
-    `close` says goodbye ("magic close"), so that a terminal that is stopped resets nothing; one that dies does. (A
-    driver with `nowayout` takes no goodbye.)
+    At the end of a block without an error it says goodbye ("magic close"), so that a terminal that is stopped resets
+    nothing. One that dies does, and one that ends with an error: its door may be open. (A driver with `nowayout` takes
+    no goodbye.)
 
     Args:
         path: e.g. /dev/watchdog; empty: there is none.
@@ -124,7 +128,7 @@ class HardwareWatchdog:
             self._file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
             (granted,) = struct.unpack("i", ioctl(self._file, _SET_TIMEOUT, struct.pack("i", seconds)))
         except OSError as error:
-            self.close()
+            self.close(goodbye=True)
             raise WatchdogError(
                 f"the watchdog {path} cannot be used: {error.strerror}",
                 hint="is it systemd's (RuntimeWatchdogSec)? Then leave [watchdog] device empty",
@@ -140,10 +144,17 @@ class HardwareWatchdog:
             except OSError as error:
                 raise WatchdogError(f"the watchdog takes no ping: {error.strerror}") from None
 
-    def close(self) -> None:
-        """Say goodbye; a second call does nothing."""
+    def close(self, *, goodbye: bool) -> None:
+        """Let go of it; a second call does nothing."""
         if self._file >= 0:
             with contextlib.suppress(OSError):
-                os.write(self._file, b"V")
+                if goodbye:
+                    os.write(self._file, b"V")
             os.close(self._file)
             self._file = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, t: type[BaseException] | None, v: BaseException | None, tb: TracebackType | None) -> None:
+        self.close(goodbye=t is None)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from contextlib import ExitStack
 
 import pytest
 
-from facegate_terminal._errors import WatchdogError
+from facegate_terminal._errors import LineError, WatchdogError
 from facegate_terminal._watchdog import HardwareWatchdog, ServiceManager
 
 
@@ -112,21 +113,30 @@ def test_the_hardware_watchdog_is_fed_and_told_goodbye(tmp_path):
     """The timeout is asked for by the kernel's number, a byte for each ping, V at the end: a stop resets no board."""
     device, now, ioctl = tmp_path / "watchdog", [0.0], granted(15)
     device.touch()
-    board = HardwareWatchdog(str(device), 20, ioctl=ioctl, now=lambda: now[0])
-    assert ioctl.asked[1:] == (0xC0045706, 20)
-    for _ in range(80):
-        board.alive()
-        now[0] += 0.25
-    board.close()
-    board.close()
+    with HardwareWatchdog(str(device), 20, ioctl=ioctl, now=lambda: now[0]) as board:
+        assert ioctl.asked[1:] == (0xC0045706, 20)
+        for _ in range(80):
+            board.alive()
+            now[0] += 0.25
+    board.close(goodbye=True)
     assert device.read_bytes() == b"\0\0\0\0V"  # 20 seconds, every 5
+
+
+def test_a_terminal_that_ends_with_an_error_lets_the_board_be_reset(tmp_path):
+    """A door that could not be released is the worst of them: after a reset its pin is an input."""
+    device = tmp_path / "watchdog"
+    device.touch()
+    stack = ExitStack()
+    stack.enter_context(HardwareWatchdog(str(device), 20, ioctl=granted(20))).alive()
+    with pytest.raises(LineError), stack:
+        raise LineError("it cannot be released")
+    assert device.read_bytes() == b"\0"
 
 
 def test_without_a_hardware_watchdog_nothing_happens():
     """The default."""
-    board = HardwareWatchdog("", 15)
-    board.alive()
-    board.close()
+    with HardwareWatchdog("", 15) as board:
+        board.alive()
 
 
 def test_a_hardware_watchdog_that_cannot_be_used(tmp_path):
