@@ -216,6 +216,8 @@ def test_a_member_that_is_larger_than_it_claims_is_refused(tmp_path: Path) -> No
         ({"format": "1"}, "format"),
         ({"name": "../door"}, "name"),
         ({"version": "latest"}, "version"),
+        ({"version": "\u0661.\u0660"}, "version"),
+        ({"version": "1\n"}, "version"),
         ({"pythons": []}, "pythons"),
         ({"machine": None}, "machine"),
         ({"files": []}, "files"),
@@ -226,6 +228,13 @@ def test_a_member_that_is_larger_than_it_claims_is_refused(tmp_path: Path) -> No
 def test_a_list_that_makes_no_sense_is_refused(tmp_path: Path, change: dict[str, object], word: str) -> None:
     """By the field's name."""
     refused(Recipe(document=change).write(tmp_path / "door.pyz"), 3, word)
+
+
+def test_a_package_of_a_later_format_is_not_recommended_to_be_run(tmp_path: Path) -> None:
+    """Anybody can write "format 2": a hint to run it as root without looking would undo every check."""
+    path = Recipe(document={"format": 2}, key=None).write(tmp_path / "door.pyz")
+    hint = here("verify", path, "--json", check=3).error["hint"]
+    assert "compare its sha256" in hint.partition("only then run")[0]
 
 
 @pytest.mark.parametrize(

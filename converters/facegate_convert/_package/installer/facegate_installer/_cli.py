@@ -296,7 +296,7 @@ def _init(options: argparse.Namespace) -> int:
     layout = _layout(options)
     current = layout.current()
     if current is None:
-        raise NotInstalledError("nothing is installed", hint="sudo python3 PACKAGE.pyz install")
+        raise NotInstalledError("nothing is installed", hint="sudo python3 -I PACKAGE.pyz install")
     done = make_gate(layout, current, options.declaration, options.init)
     _emit({"gate": layout.on_device(layout.gate), "done": done}, "\n".join(done), as_json=options.json)
     return 0
@@ -316,7 +316,7 @@ def _use_bundle(options: argparse.Namespace) -> int:
     layout = _layout(options)
     current = layout.current()
     if current is None:
-        raise NotInstalledError("nothing is installed", hint="sudo python3 PACKAGE.pyz install")
+        raise NotInstalledError("nothing is installed", hint="sudo python3 -I PACKAGE.pyz install")
     data, text = use_bundle(layout, current, again=options.enroll_again, signer=options.trust_signer)
     _emit(data, text, as_json=options.json)
     return 0

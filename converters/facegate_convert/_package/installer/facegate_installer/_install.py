@@ -139,7 +139,7 @@ def roll_back(layout: Layout, *, dry_run: bool, force: bool) -> Outcome:
     layout.check()
     current = layout.current()
     if current is None:
-        raise NotInstalledError("nothing is installed", hint="sudo python3 PACKAGE.pyz install")
+        raise NotInstalledError("nothing is installed", hint="sudo python3 -I PACKAGE.pyz install")
     try:
         with contextlib.nullcontext() if dry_run else locked(layout.lock):
             current = layout.current() or current

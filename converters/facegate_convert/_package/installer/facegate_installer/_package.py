@@ -26,9 +26,11 @@ _MAX_LIST, _MAX_SIGNATURE = 4 * 1024**2, 1024
 _MAX_PATH = 240
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+~%@=-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.+~%@=-]*)*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_VERSION = re.compile(r"\d{1,9}(?:\.\d{1,9}){0,5}(?:[-._]?[A-Za-z0-9][A-Za-z0-9.-]{0,31})?(?:\+[A-Za-z0-9.]{1,32})?")
-_PYTHON = re.compile(r"3\.\d{1,2}")
-_GLIBC = re.compile(r"\d{1,2}\.\d{1,3}")
+_VERSION = re.compile(
+    r"\d{1,9}(?:\.\d{1,9}){0,5}(?:[-._]?[A-Za-z0-9][A-Za-z0-9.-]{0,31})?(?:\+[A-Za-z0-9.]{1,32})?", re.ASCII
+)
+_PYTHON = re.compile(r"3\.\d{1,2}", re.ASCII)
+_GLIBC = re.compile(r"\d{1,2}\.\d{1,3}", re.ASCII)
 _FOLDER = re.compile(r"[A-Za-z0-9_]+/")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # Where files of a role may be, so that none can be mistaken for one of another role.
@@ -194,7 +196,8 @@ def parse_info(data: bytes) -> Info:
     if document["format"] != FORMAT:
         raise PackageError(
             f"the package has format {document['format']}, this installer reads {FORMAT}",
-            hint="run the installer that is in the package: sudo python3 PACKAGE.pyz install",
+            hint="nothing was checked of it yet: compare its sha256 with its packager's, and only then run its own "
+            "installer: sudo python3 -I PACKAGE.pyz install --trust KEY.pub",
         )
     needs = document.get("needs") or {}
     bundle = document.get("bundle") or {}

@@ -48,7 +48,7 @@ def uninstall(layout: Layout, *, purge: bool, dry_run: bool) -> tuple[list[str],
     doomed += mine
     links = _system.unlink_system(layout, dry_run=True)
     if not doomed and not links:
-        raise NotInstalledError("nothing is installed", hint="sudo python3 PACKAGE.pyz install")
+        raise NotInstalledError("nothing is installed", hint="sudo python3 -I PACKAGE.pyz install")
     removed = [*links, *(layout.on_device(path) for path in (*doomed, *_files(mine)))]
     kept = [layout.on_device(path) for path in (layout.etc, layout.state) if path.exists() and path not in doomed]
     if dry_run:
