@@ -111,6 +111,30 @@ def test_a_line_that_cannot_be_released_is_tried_again_and_given_up(monkeypatch)
             door.open()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_door_whose_thread_died_is_out_of_order():
+    """Nobody would release it in time: it is never opened again, the loop is told, and closing still releases it."""
+    wire, clock = Wire(), SystemTime()
+    door = Door(wire, 0.05, clock)
+    whole = wire.set
+
+    def breaks(*, active):
+        if not active:
+            raise RuntimeError("a bug of the binding")
+        whole(active=True)
+
+    wire.set = breaks
+    door.open()
+    assert wait_until(lambda: door.failed)
+    with pytest.raises(LineError, match="out of order"):
+        door.open()
+    wire.set = whole
+    door.tick()
+    assert not wire.get()
+    door.close()
+    assert wire.closed
+
+
 def test_a_line_that_recovers_is_released():
     """A fault that passes is no end: the line is released as soon as it answers."""
     wire, clock = Wire(), HandClock()
