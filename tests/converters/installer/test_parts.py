@@ -275,4 +275,4 @@ def _install(root: Path, folder: Path, recipe: Recipe, code: int, word: str = ""
     assert PYTHON
     if code:
         assert word in answer.error["message"], answer.error
-        assert not list((root / "opt/facegate/versions").iterdir())
+        assert not list((root / "opt").glob("facegate/versions/*"))

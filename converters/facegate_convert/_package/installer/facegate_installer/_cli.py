@@ -41,7 +41,7 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, hint=f"see `{self.prog} --help`")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - an exit code each
     """Run the command line; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return _BROKEN_PIPE
+    except OSError as error:
+        return _tell_disk(error, as_json=as_json)
     except MemoryError:
         return _tell("OutOfMemoryError", "there is not enough memory", "", 5, as_json=as_json)
     except Exception as error:  # the last resort: no traceback, which may hold paths
@@ -75,6 +77,20 @@ def _tell(kind: str, message: str, hint: str, code: int, *, as_json: bool) -> in
         lines = f"error: {message}\n" + (f"hint: {hint}\n" if hint else "")
         sys.stderr.write(lines.translate(_CONTROLS).encode("ascii", "backslashreplace").decode("ascii"))
     return code
+
+
+def _tell_disk(error: OSError, *, as_json: bool) -> int:
+    """Tell what the system refused, also if it is the answer that cannot be written."""
+    from facegate_installer._disk import told  # noqa: PLC0415 - seldom
+
+    found = told(error, "something cannot be read or written")
+    facts = (type(found).__name__, str(found), found.hint, found.exit_code)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more at its end
+        as_json = False
+    return _tell(*facts, as_json=as_json)
 
 
 def _emit(data: dict[str, Any], text: str, *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from facegate_installer import _gate, _system
 from facegate_installer._disk import exchange, locked, put_link, remove_tree, sync_folder, told, write_file
@@ -85,12 +85,23 @@ def install(layout: Layout, package: Package, request: Request, say: Callable[[s
     layout.check()
     if request.dry_run:
         return _install(layout, package, request, machine, say)
+    _check_before(layout, package, request, machine)
     try:
         layout.make()
         with locked(layout.lock):
             return _install(layout, package, request, machine, say)
     except OSError as error:
         raise told(error, "the package cannot be installed") from None
+
+
+def _check_before(layout: Layout, package: Package, request: Request, machine: Machine) -> None:
+    """Raise for what can be refused before the first folder is made: a refused package leaves no trace."""
+    current = _readable_current(layout)
+    _check_trust(layout, package, request, first=not layout.names())
+    _check_successor(current, package.info, request)
+    if not layout.versions.exists():
+        package.verify()
+        check_room(package, machine, layout.versions)
 
 
 def _install(
@@ -111,9 +122,10 @@ def _install(
         outcome.done = [] if same else [f"would install {name} in {layout.on_device(layout.versions / name)}"]
         return outcome
     sweep(layout)
-    _system_before(layout, outcome)
     if not same:
         check_room(package, machine, layout.versions)
+    _system_before(layout, outcome)
+    if not same:
         if again:
             say("the same package, for another Python than before, or damaged since: unpacked anew")
         _bring(layout, package, machine, current, outcome, request, say)
@@ -370,24 +382,3 @@ def damaged_files(version: Version) -> list[str]:
         if expected.pop(name, None) != digest.hexdigest():
             bad.append(name)
     return sorted({*bad, *expected})
-
-
-def record_of(version: Version) -> dict[str, Any]:
-    """What `status` tells of a version."""
-    record = version.record
-    return {
-        "id": version.folder.name,
-        "name": version.info.name,
-        "version": version.info.version,
-        "facegate": version.info.facegate,
-        "target": version.info.target,
-        "machine": version.info.machine,
-        "python": record.get("python"),
-        "interpreter": record.get("interpreter"),
-        "installed": record.get("installed"),
-        "signed_by": record.get("signed_by"),
-        "unsigned": bool(record.get("unsigned")),
-        "package_sha256": record.get("package_sha256"),
-        "size": record.get("size"),
-        "bundle": {key: version.info.bundle[key] for key in ("id", "name", "version") if key in version.info.bundle},
-    }

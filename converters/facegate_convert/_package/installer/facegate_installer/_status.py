@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from facegate_installer._install import damaged_files, record_of
+from facegate_installer._install import damaged_files
 from facegate_installer._trust import load_trust
 
 if TYPE_CHECKING:
-    from facegate_installer._layout import Layout
+    from facegate_installer._layout import Layout, Version
 
 __all__ = ["status"]
 
@@ -66,3 +66,24 @@ def status(layout: Layout, *, files: bool) -> tuple[dict[str, Any], str]:
     if files and not damaged:
         lines.append("  files     each is as it was installed")
     return data, "\n".join(lines)
+
+
+def record_of(version: Version) -> dict[str, Any]:
+    """What `status` tells of a version."""
+    record = version.record
+    return {
+        "id": version.folder.name,
+        "name": version.info.name,
+        "version": version.info.version,
+        "facegate": version.info.facegate,
+        "target": version.info.target,
+        "machine": version.info.machine,
+        "python": record.get("python"),
+        "interpreter": record.get("interpreter"),
+        "installed": record.get("installed"),
+        "signed_by": record.get("signed_by"),
+        "unsigned": bool(record.get("unsigned")),
+        "package_sha256": record.get("package_sha256"),
+        "size": record.get("size"),
+        "bundle": {key: version.info.bundle[key] for key in ("id", "name", "version") if key in version.info.bundle},
+    }
