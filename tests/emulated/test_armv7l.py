@@ -191,6 +191,26 @@ def test_int8_models_agree_with_the_same_engine_within_fewer_steps(played, same_
     assert not any(np.any(over) for over in _beyond(other, device, "tflite").values())
 
 
+def test_the_int8_detector_is_the_reference_kernels_to_the_bit(played, tmp_path):
+    """TFLite's plain integer arithmetic on x86_64 gives every bit of what is computed here with NEON."""
+    python = os.environ.get("FACEGATE_TFLITE_PYTHON")
+    if not python:
+        pytest.skip("FACEGATE_TFLITE_PYTHON names no Python with tflite-runtime (make test does)")
+    there = played("int8")[0]
+    inputs = {name: array for name, array in there.arrays.items() if "/detector/inputs/" in name}
+    np.savez(tmp_path / "inputs.npz", **inputs)
+    files = (there.day.files[2], tmp_path / "inputs.npz", tmp_path / "outputs.npz")
+    subprocess.run([python, *map(str, (HERE / "reference_kernels.py", *files))], check=True, capture_output=True)  # noqa: S603
+    with np.load(files[-1]) as outputs:
+        expected = {name: outputs[name] for name in outputs.files}
+    for frame in {name.split("/")[0] for name in inputs}:
+        ours = [array for name, array in there.arrays.items() if name.startswith(f"{frame}/detector/outputs/")]
+        theirs = [array for name, array in expected.items() if name.startswith(f"{frame}/")]
+        # By content: an interpreter's order is not the signature's.
+        assert sorted((a.shape, a.tobytes()) for a in ours) == sorted((a.shape, a.tobytes()) for a in theirs)
+        assert len(ours) == 12
+
+
 def _beyond(host: Played, device: Played, engine: str) -> dict[str, Any]:
     found = {}
     for name, again in _again(host).items():
