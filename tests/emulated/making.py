@@ -94,7 +94,10 @@ def parts(machine: Path) -> dict[str, tuple[str, Callable[[Path, Callable[[str],
         "qemu": (_key(*QEMU), lambda new, say: _qemu(new, machine, say))
     }
     for arch, packages in ROOTS.items():
-        made[f"root-{arch}"] = (_key(*packages), lambda new, say, arch=arch: _root(arch, new, machine, say))
+        made[f"root-{arch}"] = (
+            _key(*packages, "links inside"),
+            lambda new, say, arch=arch: _root(arch, new, machine, say),
+        )
         pins = HERE / f"site-{arch}.txt"
         made[f"site-{arch}"] = (
             _key(pins.read_text(), *PLATFORMS[arch], LITERT_PARTS.pattern),
@@ -198,10 +201,20 @@ def _root(arch: str, new: Path, machine: Path, say: Callable[[str], None]) -> li
             (libraries / f"lib{name}.so.3").symlink_to(f"{name}/lib{name}.so.3")
     for folder in ("usr/share/doc", "usr/share/man", "usr/share/locale"):
         shutil.rmtree(new / folder, ignore_errors=True)
+    keep_links_inside(new)
     _compile(new / "usr/lib/python3.11", say)
     if (new / "usr/lib/python3").exists():
         _compile(new / "usr/lib/python3", say)
     return contents
+
+
+def keep_links_inside(root: Path) -> None:
+    """Make absolute links relative, which the host's kernel would follow into the host; remove those to nothing."""
+    for link in [path for path in root.rglob("*") if path.is_symlink() and path.readlink().is_absolute()]:
+        target = root / link.readlink().relative_to("/")
+        link.unlink()
+        if target.exists():
+            link.symlink_to(os.path.relpath(target, link.parent))
 
 
 def _site(arch: str, pins: Path, new: Path, machine: Path, say: Callable[[str], None]) -> list[str]:

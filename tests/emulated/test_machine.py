@@ -158,6 +158,22 @@ def test_a_wheel_that_is_not_the_pinned_one_is_refused(monkeypatch, tmp_path):
     assert not isinstance(caught.value, FetchError)
 
 
+def test_no_link_leads_out_of_a_root(tmp_path):
+    """Debian's /usr/lib/python3.11/sitecustomize.py is a link to /etc: on the host that is the host's."""
+    root = tmp_path / "root"
+    for folder in ("usr/lib/python3.11", "etc/python3.11"):
+        (root / folder).mkdir(parents=True)
+    (root / "etc/python3.11/sitecustomize.py").write_text("the guest's")
+    (root / "usr/lib/python3.11/sitecustomize.py").symlink_to("/etc/python3.11/sitecustomize.py")
+    (root / "etc/passwd").symlink_to("/etc/passwd")
+    (root / "etc/same").symlink_to("python3.11")
+    making.keep_links_inside(root)
+    moved = root.rename(tmp_path / "moved")
+    assert (moved / "usr/lib/python3.11/sitecustomize.py").read_text() == "the guest's"
+    assert not (moved / "etc/passwd").is_symlink()
+    assert (moved / "etc/same").resolve() == (moved / "etc/python3.11").resolve()
+
+
 @pytest.mark.parametrize("arch", ["arm64", "armhf"])
 def test_every_wheel_is_pinned(arch):
     """Each line has a version and one hash."""
