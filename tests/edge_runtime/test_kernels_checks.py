@@ -142,6 +142,8 @@ BROKEN = [
     (PIXELS, "target.lut", ffi.NULL, NULL),
     (PIXELS, "target.size", 239, SIZE),
     (PIXELS, "target.lut_size", 768, SIZE),
+    (PIXELS, "target.lut_size", 3071, SIZE),
+    (PIXELS, "target.lut_size", 3073, SIZE),
     (PIXELS, "target.width", 0, RANGE),
     (PIXELS, "target.height", 16385, RANGE),
     (PIXELS, "target.height", 5, SIZE),
