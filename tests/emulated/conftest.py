@@ -10,6 +10,7 @@ import os
 import py_compile
 import subprocess
 import sys
+import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -151,8 +152,7 @@ class Emulation:
 
     def python(self, cpu: str, arguments: list[Any], **options: Any) -> Run:
         """Run Python with facegate on a core, in an empty folder of its own, counting instructions."""
-        folder = self.folder / f"cwd-{cpu}-{len(list(self.folder.iterdir()))}"
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix=f"cwd-{cpu}-", dir=self.folder))  # several threads ask at once
         environment = {"PYTHONPATH": str(self.site)} | options.pop("env", {})
         return self.machine.run(cpu, arguments, environment, cwd=folder, **({"plugin": "count"} | options))
 

@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import conftest
@@ -221,6 +222,23 @@ def test_what_cannot_be_tested_is_skipped_with_the_reason_or_fails(monkeypatch, 
     monkeypatch.setenv(conftest.SWITCH, value)
     with pytest.raises(ends_as, match="no machine here"):
         conftest.leave_out("no machine here")
+
+
+def test_runs_that_start_at_once_have_folders_of_their_own(tmp_path):
+    """Two threads that see the same number of folders make no folder of the same name."""
+
+    class Slow:
+        def run(
+            self, _cpu: str, _arguments: object, _env: object, *, cwd: Path, plugin: str
+        ) -> tuple[Path, list[Path], str]:
+            return cwd, list(cwd.iterdir()), plugin
+
+    emulation = conftest.Emulation(Slow(), tmp_path, tmp_path)
+    with ThreadPoolExecutor(16) as pool:
+        runs = list(pool.map(lambda _: emulation.python("cortex-a72", []), range(200)))
+    emulation.pool.shutdown()
+    assert len({cwd for cwd, _, _ in runs}) == 200
+    assert all((there, plugin) == ([], "count") for _, there, plugin in runs)
 
 
 def test_counts_are_read():
