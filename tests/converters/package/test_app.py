@@ -97,6 +97,7 @@ def test_secrets_are_refused_by_content(folder, command):
         b"PuTTY-User-Key-File-3: ssh-ed25519",
         b"SQLite format 3\0" + bytes(84),
     ],
+    ids=["credential", "webhook", "pgp", "encrypted", "putty", "store"],
 )
 def test_other_secrets_are_refused_by_content_too(folder, text):
     """A role's credential in the program's own text, a webhook's secret, other tools' keys, a gate's store."""
