@@ -75,6 +75,27 @@ def test_update_of_a_part_leaves_the_rest_and_refuses_to_mix_versions(tmp_path):
     assert budgets.load(path)["versions"] == {"qemu": "7.2"}
 
 
+def test_the_page_tells_the_budgets():
+    """The tables of docs/kernels.md have the figures of budgets.json, and ratios of what stands beside them."""
+    kernels = models = 0
+    for line in (ROOT / "docs/kernels.md").read_text(encoding="utf-8").splitlines():
+        name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        figures = [float(cell.split()[0].replace(",", "")) for cell in cells if cell[:1].isdigit()]
+        if f"cortex-a72/kernel/{name}" in BUDGETS and len(cells) == 6:
+            kernels += 1
+            told = dict(
+                zip(("cortex-a72", "cortex-a76", "cortex-a7"), (figures[1], figures[3], figures[4]), strict=True)
+            )
+            assert told == {cpu: BUDGETS[f"{cpu}/kernel/{name}"] for cpu in told}, name
+            for before, after in ((0, 1), (2, 3)):
+                assert f"({figures[after] / figures[before]:.2f})" in cells[after], name
+        elif f"cortex-a72/model/{name}/int8" in BUDGETS:
+            models += 1
+            keys = [f"{cpu}/model/{name}/{kind}" for cpu in budgets.MODEL_CORES for kind in ("float32", "int8")]
+            assert cells == [f"{BUDGETS[key] / 1e6:.1f}" for key in keys], name
+    assert (kernels, models) == (40, 8)
+
+
 @pytest.mark.parametrize(
     ("only", "head", "matches"),
     [

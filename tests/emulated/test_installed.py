@@ -181,8 +181,9 @@ def test_it_is_small(installed, emulation, cpu):
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the package that is measured is for Python 3.11")
-def test_it_takes_little_memory(package_of, played, emulation, tmp_path):
+def test_it_takes_little_memory(package_of, site_of, played, emulation, tmp_path):
     """At most 120 MB while it recognizes: on the build host, from the package for x86_64."""
+    site_of("x86_64")  # the wheel must be of the sources under test
     package, key = package_of("x86_64")
     command = [sys.executable, str(package), "install", "--root", str(tmp_path), "--trust", str(key), "--json"]
     subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own package
