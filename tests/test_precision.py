@@ -89,6 +89,17 @@ def test_a_profile_promises_time_only_where_it_was_shown(name):
     assert "docs/precision.md" in profile.sources["precisions"] or not core
 
 
+def test_no_profile_asks_for_what_its_engine_calculates_wrongly():
+    """tflite-runtime 2.14 is wrong about fully connected layers of `dynamic` and `mixed`, and refuses them."""
+    alone = [
+        profile for profile in map(target, targets()) if [name for name, _ in profile.engines] == ["tflite-runtime"]
+    ]
+    assert [profile.name for profile in alone] == ["generic-armv7"]
+    for profile in alone:
+        for precisions in dict(profile.precisions).values():
+            assert not {"dynamic", "mixed"} & set(precisions)
+
+
 def test_the_search_knows_what_a_rewritten_prelu_costs():
     """The price in the converter's search is the largest that was counted, rounded up."""
     from facegate_convert._quantize._search import _REWRITTEN  # noqa: PLC0415 - for this test only

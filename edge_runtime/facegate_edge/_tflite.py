@@ -102,6 +102,7 @@ class TfliteEngine:
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as e:
             raise EngineError(f"compiling the model failed: {e}", hint="convert the model again") from None
+        _refuse_miscalculated(interpreter)
         self._invoke = interpreter.invoke
         ins, outs = _details(interpreter)
         self.input_infos = tuple(_info(name, detail) for name, detail in ins.items())
@@ -155,6 +156,26 @@ def _details(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         {d["name"]: d for d in interpreter.get_input_details()},
         {d["name"]: d for d in interpreter.get_output_details()},
     )
+
+
+def _refuse_miscalculated(interpreter: Any) -> None:
+    """Refuse what tflite-runtime 2.14 calculates wrongly, without a word: one face would be like every other.
+
+    A FULLY_CONNECTED whose input is float and whose int8 weights have a scale for each channel (precisions `dynamic`
+    and `mixed`) is calculated with a scale of 0 there, so that its output is the bias alone. Convolutions are right.
+    """
+    import numpy as np  # noqa: PLC0415 - importing this module must stay cheap
+
+    tensors = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
+    for operation in interpreter._get_ops_details():  # noqa: SLF001 - nothing public tells the operators
+        if operation["op_name"] == "FULLY_CONNECTED":
+            values, weights = (tensors[int(index)] for index in operation["inputs"][:2])
+            scales = weights["quantization_parameters"]["scales"]
+            if values["dtype"] is np.float32 and weights["dtype"] is np.int8 and len(scales) > 1:
+                raise EngineError(
+                    "tflite-runtime calculates this model wrongly: int8 weights of several scales behind float",
+                    hint="convert it again with --precision float16, int8 or float32, or run it with LiteRT",
+                )
 
 
 def _info(name: str, detail: dict[str, Any]) -> TensorInfo:

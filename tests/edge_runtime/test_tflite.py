@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from tflite_child import Folder
 
+from facegate_convert._graph import load_graph
+from facegate_convert._lower import lower
+from facegate_convert._quantize import quantize_dynamic
 from facegate_edge._engine import make_engine
 from facegate_edge._gallery import compare
 from facegate_edge._manifest import Manifest
@@ -103,6 +106,16 @@ def test_tflite_gives_what_litert_gives(tiny, child, tmp_path, name):
             np.testing.assert_allclose(
                 outputs[key].astype(float), array.astype(float), atol=1 if array.dtype == np.int8 else 1e-5
             )
+
+
+def test_a_model_that_it_would_calculate_wrongly_is_refused(child, tmp_path):
+    """Dynamic quantisation of a fully connected layer: its output there is the bias, the same for every face."""
+    source = Path(importlib.util.find_spec("facegate_convert").origin).parent / "reference" / "recognizer.onnx"
+    (tmp_path / "refused.tflite").write_bytes(quantize_dynamic(lower(load_graph(source)).model))
+    report = child(tmp_path)
+    assert report["error"] == "EngineError"
+    assert "wrongly" in report["message"]
+    assert "float16" in report["hint"]
 
 
 def test_the_pipeline_runs_on_tflite(material, converted, child, tmp_path):

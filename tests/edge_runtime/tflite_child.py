@@ -46,6 +46,15 @@ def pipeline(folder: Path) -> dict:
     return {}
 
 
+def refused(folder: Path) -> dict:
+    """What the engine says of a model that it is not to run."""
+    try:
+        make_engine((folder / "refused.tflite").read_bytes(), engine="tflite")
+    except FacegateError as error:
+        return {"error": type(error).__name__, "message": str(error), "hint": error.hint}
+    return {"error": "nothing"}
+
+
 def main(folder: Path) -> dict:
     """Run the folder's model on its inputs.npz, write outputs.npz, return the report."""
     model = (folder / "model.tflite").read_bytes()
@@ -82,5 +91,8 @@ def main(folder: Path) -> dict:
 
 if __name__ == "__main__":
     given = Path(sys.argv[1])
-    report = pipeline(given) if (given / "manifest.json").exists() else main(given)
+    if (given / "refused.tflite").exists():
+        report = refused(given)
+    else:
+        report = pipeline(given) if (given / "manifest.json").exists() else main(given)
     print(json.dumps(report))  # noqa: T201 - the report
