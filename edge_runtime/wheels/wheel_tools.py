@@ -91,7 +91,7 @@ def make_environment(python: Path) -> None:
             hint="on Debian and Ubuntu: sudo apt install python3-venv",
             exit_code=5,
         )
-    print("making .venv-wheels, once: a compiler and checkers, some 500 MB; it and the first wheels take minutes", flush=True)
+    print("making .venv-wheels, once: compiler and checkers, 500 MB; with the first wheels some minutes", flush=True)
     shutil.rmtree(ENVIRONMENT, ignore_errors=True)
     steps = (
         [sys.executable, "-m", "venv", str(ENVIRONMENT)],
