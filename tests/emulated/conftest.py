@@ -28,6 +28,7 @@ from cores import TESTED  # noqa: E402
 from counting import find_wheel  # noqa: E402
 from errors import MachineError  # noqa: E402
 from machine import Machine, Run  # noqa: E402
+from measured import MEASURED  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
 TOP = HERE.parents[1]
 SWITCH = "FACEGATE_EMULATION"  # 0: leave these tests out; 1: they must run; nothing: they run where there is a machine
-
-
-MEASURED: list[str] = []
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
@@ -166,7 +164,9 @@ class Emulation:
         """A day on a core, with the wheel; it must have been played on the host before."""
         return self.start(("day", name, day.precision, cpu), lambda: self.play(cpu, name, day))
 
-    def play(self, cpu: str, name: str, day: days.Day, start: Callable[..., list[str]] | None = None) -> Played:
+    def play(
+        self, cpu: str, name: str, day: days.Day, start: Callable[..., list[str]] | None = None, *, libraries: str = ""
+    ) -> Played:
         """Play a day on a core to its end.
 
         Args:
@@ -174,13 +174,15 @@ class Emulation:
             name: of the files that are written.
             day: which.
             start: gives Python's arguments for a script and its own, if facegate is not that of the wheel.
+            libraries: folders where the loader looks first.
         """
         out = [self.folder / f"{name}-{day.precision}-{cpu}.{kind}" for kind in ("json", "npz")]
         given = (*day.files, *out, self.folder / f"{day.folder.name}-{day.precision}-host.npz")
         if start is None:
             run = self.python(cpu, [HERE / "end_to_end.py", *given])
         else:
-            run = self.python(cpu, start("end_to_end.py", *given), env={"PYTHONPATH": "", "FACEGATE_SITE": ""})
+            environment = {"PYTHONPATH": "", "FACEGATE_SITE": "", "EMULATED_LIBRARIES": libraries}
+            run = self.python(cpu, start("end_to_end.py", *given), env=environment)
         assert run.returncode == 0, run.stderr
         return Played(day, run, *_read(*out))
 

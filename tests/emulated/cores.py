@@ -151,7 +151,7 @@ _START = """#!/bin/sh
 root=${{0%/usr/bin/*}}
 ulimit -c 0
 exec env LD_LIBRARY_PATH={libraries} {qemu} ${{EMULATED_PLUGIN:+-plugin "$EMULATED_PLUGIN"}} -cpu {cpu} -L "$root" \\
-  -E LD_LIBRARY_PATH= -0 "$0" {python} "$@"
+  -E LD_LIBRARY_PATH="${{EMULATED_LIBRARIES:-}}" -0 "$0" {python} "$@"
 """
 
 

@@ -19,6 +19,7 @@ import days
 import numpy as np
 import pytest
 from conftest import HERE, TOP, Emulation, Played, _read
+from installing import install, make_package
 
 CPU = "cortex-a7"
 TOLERANCE = 1e-4  # of a float model, of its largest value where that exceeds 1
@@ -33,6 +34,7 @@ SAME_FRAME = 0.97  # cosine of templates of the same live face in the same frame
 PIXELS = 3.0  # how far a landmark of it may be; measured: 1.6
 LIVE = 0.03  # how far its probability of being live may be; measured: 0.009
 SIMILAR = 0.1  # how far the similarity of two of them may be; measured: 0.05
+MAX_BESIDE = 60_000_000  # bytes that a package may install beside numpy and Pillow
 SLOW = "each_kind_of_matrix or edge_sizes"  # most of the time of the kernels' tests; the random cases stay
 
 
@@ -149,6 +151,42 @@ def test_nothing_of_the_build_host_takes_part(played, device):
     assert [name for name in files if not any(Path(name).is_relative_to(place) for place in ours)] == []
     assert any("tflite_runtime" in name for name in files)
     assert any(Path(name).name == "_native.abi3.so" and Path(name).is_relative_to(device.site) for name in files)
+
+
+@pytest.fixture(scope="module")
+def installed(device, tmp_path_factory):
+    """The package for 32-bit ARM, installed by the device's own Python without a network."""
+    package = make_package("generic-armv7", tmp_path_factory.mktemp("package-armv7l"), device)
+    return install(device, CPU, *package, tmp_path_factory.mktemp("root-armv7l"))
+
+
+def test_what_is_installed_decides_as_the_wheel(device, installed, played):
+    """From nothing but the package's files, Debian's libraries among them: the same decisions, templates to the bit."""
+    assert installed.answer["changed"] is True
+    wheel = played("int8")[0]
+    there = device.play(CPU, "installed", wheel.day, installed.start, libraries=installed.libraries())
+    assert _decided(there) == _decided(wheel)
+    assert there.result["seen"] == wheel.result["seen"]
+    root = device.machine.folder
+    files = [Path(name) for name in there.result["files"] if not Path(name).is_relative_to(HERE)]
+    assert [name for name in files if not (name.is_relative_to(installed.folder) or name.is_relative_to(root))] == []
+    for part in ("numpy", "cryptography", "tflite_runtime", "facegate", "facegate_edge"):
+        loaded = [name for name in files if part in name.parts]
+        assert loaded, part
+        assert [name for name in loaded if not name.is_relative_to(installed.folder)] == []
+    for library in ("_cffi_backend.", "libblas.so", "liblapack.so", "libgfortran.so"):
+        loaded = [name for name in files if name.name.startswith(library)]
+        assert loaded, library
+        assert [name for name in loaded if not name.is_relative_to(installed.folder)] == []
+    whole, beside = installed.sizes()
+    size = installed.package.stat().st_size
+    device.tell(
+        f"package for generic-armv7: {size / 1e6:.1f} MB, installed {whole / 1e6:.1f} MB, "
+        f"{beside / 1e6:.1f} MB of it beside numpy and Pillow"
+    )
+    assert beside <= MAX_BESIDE
+    if not installed.offline:
+        pytest.skip("installed, but no network namespace can be made here to show that it needs no network")
 
 
 def test_what_the_kernels_make_is_the_same_to_the_bit(played):

@@ -9,88 +9,28 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cores import TESTED
-from machine import MachineError, offline_command
+from installing import Installed, install, make_package
 
-import facegate
-from facegate_edge import SigningKey
+if TYPE_CHECKING:
+    from pathlib import Path
 
-HERE = Path(__file__).parent
-TOP = HERE.parents[1]
 TARGETS = {"cortex-a72": "rpi4", "cortex-a76": "rpi5"}
 MAX_BESIDE, MAX_RSS = 60_000_000, 120_000_000  # bytes: what the project promises for a package and a process
-# As the package's own bin/run.py starts its programs.
-START = (
-    "import os, runpy, sys; top = sys.argv.pop(1); sys.path += [top + '/site', top + '/app']; sys.argv.pop(0); "
-    "sys.path.append(os.path.dirname(sys.argv[0])); runpy.run_path(sys.argv[0], run_name='__main__')"
-)
-
 on_each_core = pytest.mark.parametrize("cpu", TESTED)
-
-
-@dataclass(frozen=True)
-class Installed:
-    """An installed package.
-
-    Attributes:
-        folder: of the version that is current.
-        answer: the installer's.
-        package: the file.
-        offline: whether there was no network for certain.
-    """
-
-    folder: Path
-    answer: dict
-    package: Path
-    offline: bool
-
-    def start(self, script: str, *arguments: object) -> list[str]:
-        """Arguments of Python to run a script with what was installed and nothing else."""
-        return ["-I", "-S", "-B", "-c", START, str(self.folder), str(HERE / script), *map(str, arguments)]
-
-    def sizes(self) -> tuple[int, int]:
-        """Bytes of all files, and of those that are neither numpy nor Pillow."""
-        files = [(f.relative_to(self.folder), f.stat().st_size) for f in self.folder.rglob("*") if f.is_file()]
-        beside = [size for name, size in files if not name.parts[1:2] or not _known(name.parts[1])]
-        return sum(size for _, size in files), sum(beside)
-
-
-def _known(name: str) -> bool:
-    return name.lower().startswith(("numpy", "pil", "pillow"))
 
 
 @pytest.fixture(scope="session")
 def package_of(emulation, tmp_path_factory):
-    """A function: target -> a signed package for it with the reference bundle, made without a network."""
+    """A function: target -> a signed package for it, and its key."""
     made: dict[str, tuple[Path, Path]] = {}
 
     def make(target: str) -> tuple[Path, Path]:
         if target not in made:
-            folder = tmp_path_factory.mktemp(target)
-            key = SigningKey.generate()
-            key.save(folder / "maker.key")
-            (folder / "maker.pub").write_bytes(key.verify_key.to_pem())
-            reference = Path(facegate.__file__).parent
-            package = folder / f"door-{target}.pyz"
-            done = subprocess.run(  # noqa: S603 - our own command
-                [
-                    *(sys.executable, "-m", "facegate", "package", "--target", target, "--python", "3.11", "--offline"),
-                    *("--bundle", str(reference / "reference.fgb"), "--trust", str(reference / "reference.pub")),
-                    *("--key", str(folder / "maker.key"), "--wheels", str(TOP / "wheelhouse")),
-                    *("--output", str(package), "--json"),
-                ],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode == 5 and "is not in" in done.stderr:
-                emulation.leave_out(f"what packages are made of is not there (make arm): {done.stderr.splitlines()[0]}")
-            assert done.returncode == 0, done.stderr
-            made[target] = package, folder / "maker.pub"
+            made[target] = make_package(target, tmp_path_factory.mktemp(target), emulation)
         return made[target]
 
     return make
@@ -101,26 +41,11 @@ def installed(emulation, package_of, tmp_path_factory):
     """A function: core -> the package of its board, installed by the emulated Python into a root of its own."""
     packages = {cpu: package_of(TARGETS[cpu]) for cpu in TESTED}
     roots = {cpu: tmp_path_factory.mktemp(f"root-{TARGETS[cpu]}") for cpu in TESTED}
-    offline = _can_be_offline()
-
-    def install(cpu: str) -> Installed:
-        package, key = packages[cpu]
-        arguments = [package, "install", "--root", roots[cpu], "--trust", key, "--json"]
-        run = emulation.python(cpu, arguments, env={"PYTHONPATH": "", "FACEGATE_SITE": ""}, offline=offline)
-        assert run.returncode == 0, run.stderr
-        current = (roots[cpu] / "opt/facegate/current").resolve()
-        return Installed(current, json.loads(run.stdout), package, offline)
-
-    runs = {cpu: emulation.start(("install", cpu), lambda cpu=cpu: install(cpu)) for cpu in TESTED}
+    runs = {
+        cpu: emulation.start(("install", cpu), lambda cpu=cpu: install(emulation, cpu, *packages[cpu], roots[cpu]))
+        for cpu in TESTED
+    }
     return lambda cpu: runs[cpu].result()
-
-
-def _can_be_offline() -> bool:
-    try:
-        offline_command()
-    except MachineError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="session")
