@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,13 +24,13 @@ RELEASE = "bookworm"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _MIRROR = f"""\
 Types: deb
-URIs: http://deb.debian.org/debian
+URIs: {{mirror}}
 Suites: {RELEASE} {RELEASE}-updates
 Components: main
 Signed-By: {KEYRING}
 
 Types: deb
-URIs: http://deb.debian.org/debian-security
+URIs: {{mirror}}-security
 Suites: {RELEASE}-security
 Components: main
 Signed-By: {KEYRING}
@@ -115,10 +116,18 @@ def _update(state: Path, configuration: Path, say: Callable[[str], None]) -> Non
 
 
 def _sources() -> str:
-    """The host's own mirror of Debian 12, if it is one; Debian's otherwise."""
+    """The host's own sources if it is a Debian 12; else Debian 12 at its mirror, or at FACEGATE_DEBIAN_MIRROR."""
     own = Path("/etc/apt/sources.list.d/debian.sources")
     text = own.read_text() if own.exists() else ""
-    return text if RELEASE in text else _MIRROR
+    named = os.environ.get("FACEGATE_DEBIAN_MIRROR", "")
+    if RELEASE in text and not named:
+        return text
+    found = re.search(r"^URIs:\s*(https?://\S+/debian)/?\s*$", text, re.MULTILINE)
+    if not named and not found:
+        raise MachineError(
+            "this host's apt names no mirror of Debian", "name one: FACEGATE_DEBIAN_MIRROR=http://.../debian"
+        )
+    return _MIRROR.format(mirror=named.rstrip("/") or found[1])
 
 
 def _apt(configuration: Path, *arguments: str) -> None:

@@ -87,7 +87,7 @@ def test_without_a_network_the_reason_stays(two_parts, tmp_path):
     """It is told apart from all other failures, and tests are skipped with it."""
 
     def unreachable(_new: Path, _say: object) -> list[str]:
-        raise FetchError("apt-get cannot fetch packages:\nCould not resolve deb.debian.org")
+        raise FetchError("apt-get cannot fetch packages:\nCould not resolve mirror.example")
 
     two_parts["a"] = ("key-a", unreachable)
     with pytest.raises(FetchError):
@@ -120,7 +120,7 @@ def test_a_full_disk_is_refused_before_it_is_full(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("said", "error", "words"),
     [
-        ("Could not resolve 'deb.debian.org'", FetchError, "cannot fetch"),
+        ("Could not resolve 'mirror.example'", FetchError, "cannot fetch"),
         ("Failed to fetch http://x  Connection refused", FetchError, "cannot fetch"),
         ("NO_PUBKEY 0E98404D386FA1D9", MachineError, "not what was signed"),
         ("Failed to fetch http://x  Hash Sum mismatch", MachineError, "not what was signed"),

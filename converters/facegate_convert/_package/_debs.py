@@ -7,6 +7,7 @@ hash.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import lzma
 import os
@@ -29,10 +30,15 @@ __all__ = ["SUITE", "Apt", "deb_facts", "fetch_debs"]
 
 ARCHITECTURE = "armhf"
 SUITE = "bookworm"
-_MIRROR = "http://deb.debian.org/debian"
+_SOURCES = Path("/etc/apt")
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _MAX_DEB = 1 << 28  # bytes, unpacked
-_CONFIGURATION = """APT::Architecture "{architecture}";
+# The build host's hooks (of container images, of snapshot tools) are about its own packages, not about these.
+_CONFIGURATION = """#clear APT::Architectures;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Post-Invoke;
+APT::Architecture "{architecture}";
 APT::Architectures {{ "{architecture}"; }};
 APT::Install-Recommends "false";
 APT::Sandbox::User "{user}";
@@ -57,7 +63,7 @@ class Apt:
         runner: runs a command; for tests.
 
     Raises:
-        FetchError: there is no apt here, or no key of Debian's archive.
+        FetchError: there is no apt here, no key of Debian's archive, or no mirror of it.
         OutputFileError: the folder cannot be written.
     """
 
@@ -70,12 +76,13 @@ class Apt:
             raise FetchError(
                 "the keys of Debian's archive are missing here", hint="run: apt install debian-archive-keyring"
             )
+        mirror = find_mirror() if runner is None else "file:/mirror/debian"
         self._configuration = folder / "apt.conf"
         try:
             for name in ("lists/partial", "cache/archives/partial"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
             (folder / "status").touch()
-            lines = (f"deb [signed-by={_KEYRING}] {_MIRROR} {suite} main\n" for suite in (SUITE, f"{SUITE}-updates"))
+            lines = (f"deb [signed-by={_KEYRING}] {mirror} {suite} main\n" for suite in (SUITE, f"{SUITE}-updates"))
             (folder / "sources.list").write_text("".join(lines), encoding="ascii")
             text = _CONFIGURATION.format(architecture=ARCHITECTURE, state=folder, user=_user())
             self._configuration.write_text(text, encoding="utf-8")
@@ -98,6 +105,29 @@ class Apt:
     def update(self) -> None:
         """Read the archive's signed list of packages. Raises FetchError."""
         self("apt-get", "update", "-qq")
+
+
+def find_mirror(sources: Path = _SOURCES) -> str:
+    """The mirror of Debian's archive: FACEGATE_DEBIAN_MIRROR, or what the host's own apt uses.
+
+    Args:
+        sources: apt's folder.
+
+    Raises:
+        FetchError: neither names one.
+    """
+    if named := os.environ.get("FACEGATE_DEBIAN_MIRROR"):
+        return named.rstrip("/")
+    for file in (sources / "sources.list", *sorted((sources / "sources.list.d").glob("*"))):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            found = re.search(
+                r"^(?:deb|URIs:)\s.*?(https?://\S+/debian)/?(?:\s|$)", file.read_text("utf-8"), re.MULTILINE
+            )
+            if found:
+                return found[1]
+    raise FetchError(
+        "this host's apt names no mirror of Debian", hint="name one: FACEGATE_DEBIAN_MIRROR=http://.../debian"
+    )
 
 
 def fetch_debs(

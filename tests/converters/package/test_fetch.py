@@ -213,6 +213,10 @@ def test_the_state_of_apt_is_its_own(tmp_path):
     assert named
     assert all(path.startswith(str(tmp_path)) or path == "/dev/null" for path in named)
     assert 'APT::Architecture "armhf"' in text
+    # Hooks of the build host are about its own packages.
+    assert {"APT::Update::Post-Invoke;", "APT::Update::Post-Invoke-Success;", "DPkg::Post-Invoke;"} <= {
+        line.partition("#clear ")[2] for line in text.splitlines()
+    }
     assert "signed-by=/usr/share/keyrings/" in (tmp_path / "sources.list").read_text()
 
 
@@ -233,6 +237,34 @@ def test_what_apt_does_wrong(shelf, debs, tool, error, match):
         fetch_debs([deb], shelf.cache, runner=tool)
     assert caught.value.hint
     assert nothing_left(shelf.cache, beside=[deb.file])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        (
+            "sources.list",
+            "# deb http://no/debian x main\ndeb [arch=amd64] https://one/debian/ bookworm main\n",
+            "https://one/debian",
+        ),
+        ("sources.list.d/debian.sources", "Types: deb\nURIs: http://two/debian\nSuites: trixie\n", "http://two/debian"),
+        ("sources.list.d/ubuntu.sources", "Types: deb\nURIs: http://three/ubuntu\n", None),
+        ("sources.list.d/a.sources", "URIs: http://four/debian-security\n", None),
+    ],
+)
+def test_the_mirror_is_the_build_hosts(tmp_path, monkeypatch, name, text, found):
+    """Whatever form its apt has; elsewhere it is asked for."""
+    monkeypatch.delenv("FACEGATE_DEBIAN_MIRROR", raising=False)
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / name).write_text(text)
+    if found:
+        assert _debs.find_mirror(tmp_path) == found
+    else:
+        with pytest.raises(FetchError, match="no mirror") as caught:
+            _debs.find_mirror(tmp_path)
+        assert "FACEGATE_DEBIAN_MIRROR" in caught.value.hint
+    monkeypatch.setenv("FACEGATE_DEBIAN_MIRROR", "http://mine/debian/")
+    assert _debs.find_mirror(tmp_path) == "http://mine/debian"
 
 
 def test_without_apt_it_says_what_to_do(shelf, debs, monkeypatch, command):
