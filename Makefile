@@ -93,8 +93,9 @@ reference: $(VENV)/convert
 test: $(VENV)/dev .venv-tflite/made
 	@if [ -x .venv-tflite/bin/python ]; then FACEGATE_TFLITE_PYTHON=$$PWD/.venv-tflite/bin/python; export FACEGATE_TFLITE_PYTHON; fi; \
 	if [ -e .venv-onnx-tf/made ]; then FACEGATE_ONNX_TF_PYTHON=$$PWD/.venv-onnx-tf/bin/python; export FACEGATE_ONNX_TF_PYTHON; fi; \
-	$(BIN)/python -m pytest -q && \
-	if [ -x .venv-tflite/bin/python ]; then echo 'with the versions of Debian 12:'; .venv-tflite/bin/python -m pytest -q $(OLDEST); fi
+	oldest=; if [ -x .venv-tflite/bin/python ]; then \
+	  echo 'with the versions of Debian 12:'; .venv-tflite/bin/python -m pytest -q $(OLDEST) || oldest=failed; echo 'with the newest versions:'; fi; \
+	$(BIN)/python -m pytest -q && { [ -z "$$oldest" ] || { echo 'failed with the versions of Debian 12: see above'; exit 1; }; }
 
 # The tests use it if it is there, with the wheel of `make wheels`. FACEGATE_EMULATION=0 leaves it out: they say so.
 arm: $(VENV)/convert
