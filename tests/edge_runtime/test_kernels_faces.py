@@ -148,7 +148,8 @@ def test_quantized_threshold_decides_as_the_real_one(zero, scale, threshold):
 )
 def test_the_few_that_reach_the_threshold_are_found_wherever_they_are(rows, above, columns, dtype, family):
     """Rows are looked through many at a time: those exactly at the threshold are faces, whatever is around them."""
-    below, at = {"float32": (np.nextafter(np.float32(0.5), np.float32(0)), 0.5), "int8": (-6, -5), "uint8": (9, 10)}[dtype]
+    nearly = np.nextafter(np.float32(0.5), np.float32(0))
+    below, at = {"float32": (nearly, 0.5), "int8": (-6, -5), "uint8": (9, 10)}[dtype]
     if (family, dtype) == ("yunet", "float32"):  # its score is a root
         below, at = 0.2, 0.25
     columns = 1 if family == "yunet" else columns
