@@ -15,7 +15,7 @@ import facegate
 from facegate_edge import SigningKey
 
 if TYPE_CHECKING:
-    from conftest import Emulation
+    from playing import Emulation
 
 HERE = Path(__file__).parent
 TOP = HERE.parents[1]

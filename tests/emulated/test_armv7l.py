@@ -18,8 +18,8 @@ from typing import Any
 import days
 import numpy as np
 import pytest
-from conftest import HERE, TOP, Emulation, Played, _read
 from installing import install, make_package
+from playing import HERE, TOP, Emulation, Played, read_day
 
 CPU = "cortex-a7"
 TOLERANCE = 1e-4  # of a float model, of its largest value where that exceeds 1
@@ -85,7 +85,7 @@ def same_engine(device, hosts) -> Played:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return Played(day, None, *_read(*out))
+    return Played(day, None, *read_day(*out))
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import budgets
 import pytest
-from conftest import leave_out
 from cores import CORES
 from counting import ROOT, WHEELS, count_kernels, find_wheel, kernels_digest, unpacked
 from errors import MachineError
+from playing import leave_out
 
 BUDGETS = budgets.load(budgets.BUDGETS)["budgets"]
 COUNTER = Path(__file__).parents[1] / "benchmarks/count_instructions.py"

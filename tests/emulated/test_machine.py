@@ -12,10 +12,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import conftest
 import cores
 import debian
 import making
+import playing
 import pytest
 from errors import FetchError, MachineError
 from machine import Machine, read_counts
@@ -213,15 +213,15 @@ def test_an_unknown_core_and_no_machine_are_told(tmp_path):
 def test_a_switch_that_is_neither_on_nor_off_is_refused(value):
     """What somebody meant as "off" does not quietly become "where there is a machine"."""
     with pytest.raises(pytest.fail.Exception, match="means nothing"):
-        conftest.check_switch(value)
+        playing.check_switch(value)
 
 
 @pytest.mark.parametrize(("value", "ends_as"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)])
 def test_what_cannot_be_tested_is_skipped_with_the_reason_or_fails(monkeypatch, value, ends_as):
     """With 1 nothing that needs a machine is left out."""
-    monkeypatch.setenv(conftest.SWITCH, value)
+    monkeypatch.setenv(playing.SWITCH, value)
     with pytest.raises(ends_as, match="no machine here"):
-        conftest.leave_out("no machine here")
+        playing.leave_out("no machine here")
 
 
 def test_runs_that_start_at_once_have_folders_of_their_own(tmp_path):
@@ -233,7 +233,7 @@ def test_runs_that_start_at_once_have_folders_of_their_own(tmp_path):
         ) -> tuple[Path, list[Path], str]:
             return cwd, list(cwd.iterdir()), plugin
 
-    emulation = conftest.Emulation(Slow(), tmp_path, tmp_path)
+    emulation = playing.Emulation(Slow(), tmp_path, tmp_path)
     with ThreadPoolExecutor(16) as pool:
         runs = list(pool.map(lambda _: emulation.python("cortex-a72", []), range(200)))
     emulation.pool.shutdown()
