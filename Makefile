@@ -24,7 +24,7 @@ help:
 	@echo 'make check   lint, types, and the C kernels under ASan and UBSan'
 	@echo 'make bench   facegate beside its peers on the same images and weights'
 	@echo 'make reference  build the reference bundle from the trained models (for maintainers)'
-	@echo 'make train   render faces and train the reference models on them: about two hours on two cores'
+	@echo 'make train   render faces and train the reference models on them: about four hours on two cores'
 	@echo 'make clean   remove what the other commands made'
 
 $(VENV)/made:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from facegate_convert._files import write_file
 from facegate_train._figures import EYE_DISTANCES
+from facegate_train._pictures import DARK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,7 @@ _ABOUT = {
     "detector": (
         "Finds faces and their five landmarks in a picture of 320x320.",
         "YuNet's outputs (class, objectness, box and five landmarks at strides 8, 16 and 32; one anchor a cell), on plain "
-        "3x3 convolutions with batch normalisation and ReLU, and a small feature pyramid. Input BGR, pixels 0..255.",
+        "3x3 convolutions with batch normalisation and ReLU. One net for all strides: it looks at the picture, at its half and at its quarter. Input BGR, pixels 0..255.",
         "Class and objectness by quality focal loss, boxes by EIoU, landmarks by wing loss over the face's size. Faces are "
         "assigned to cells by size and place. Random cuts, mirror, turn, zoom, color and noise.",
     ),
@@ -38,7 +39,7 @@ _ABOUT = {
         "Residual 3x3 convolutions with batch normalisation and ReLU, then MobileFaceNet's global depthwise convolution "
         "and a linear layer. Input RGB, (pixel - 127.5) / 127.5.",
         "Cosine margin (CosFace) over the training identities; the margin rises from a fifth to three fifths of the steps. Beside it, and with a weight that falls, the shape of the head (lengths of nose, jaw, brows and the like, as rendered; not skin tone, not age, no color) is predicted from the embedding by a layer that is thrown away. Faces are aligned "
-        "by the runtime's own kernel at landmarks displaced as a detector displaces them; color, noise, erased rectangles.",
+        "by the runtime's own kernel at landmarks displaced as a detector displaces them, in the first half of the training to fewer pixels; mirror, color, noise, erased rectangles.",
     ),
     "liveness": (
         "Tells a rendered live face from a rendered print, screen replay or paper mask, in one frame.",
@@ -98,12 +99,10 @@ def card(role: str, model: dict[str, Any]) -> str:
 
 
 def _made(training: dict[str, Any]) -> str:
-    """The trainings that led to the file, the first one first."""
-    told = (
-        f"`{training['command']}` ({training['minutes']} minutes of training, {training['epochs']} passes over "
-        f"{training['pictures']:,} pictures)"
-    )
-    return f"{_made(training['before'])}, then {told}" if "before" in training else told
+    """The training that made the file."""
+    pictures = f"{training['pictures']:,} pictures"
+    seen = f"{training['seen']:,} cuts of" if "seen" in training else f"{training['epochs']} passes over"
+    return f"`{training['command']}` ({training['minutes']} minutes of training, {seen} {pictures})"
 
 
 def _data(role: str, training: dict[str, Any]) -> str:
@@ -115,12 +114,12 @@ def _data(role: str, training: dict[str, Any]) -> str:
             f"{_percent(recipe['attacks'])} have presentation attacks among the faces. The scores were shifted so that on "
             f"{training['calibration']['frames']:,} face-free frames of the validation split the runtime's default threshold "
             f"of 0.7 gives a false face in {_percent(training['calibration']['rate'])} of them. It was trained on cuts of "
-            f"{' and then '.join(f'{side}x{side}' for side in training['cuts'])} pixels."
+            f"{' and '.join(f'{side}x{side}' for side in training['cuts'])} pixels, of the frames, their halves and their quarters."
         )
     if role == "recognizer":
         return (
             f"{training['pictures']:,} rendered portraits of {training['identities']:,} people who do not exist (seeds below "
-            f"1,000,000), over yaw +-45, pitch +-25 and roll +-20 degrees, all lights, looks and sensors; "
+            f"1,000,000; {recipe['dark']:,} of them were added for their dark skin, Monk {DARK} to 10), over yaw +-45, pitch +-25 and roll +-20 degrees, all lights, looks and sensors; "
             f"{_percent(recipe['occlusion'])} with a mask, sunglasses or a hand before the face."
         )
     return (

@@ -15,7 +15,7 @@ from facegate_train._warp import Batch, alignment, plain_table
 from facegate_train.errors import CacheError, TrainError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy.typing as npt
@@ -108,16 +108,15 @@ def training_of(data: bytes) -> dict[str, Any]:
 
 
 def _calibration(role: str, setup: Setup, progress: Progress | None) -> Path:
-    """A folder of pictures of the training split, as PNG, to find int8 ranges with."""
-    cache = setup.pictures(_sets.TRAIN[role], progress)
-    made = _cache.made_by(setup.scaled(_sets.TRAIN[role]), setup.cache)
-    folder = setup.cache / f"calibration-{role}-{made}-{len(cache)}"
+    """A folder of pictures of the training split, as PNG, to find int8 ranges with; rendered for it if need be."""
+    recipe = setup.scaled(_sets.TRAIN[role])
+    folder = setup.cache / f"calibration-{role}-{_cache.renderer_fingerprint()}-{recipe.count}"
     if not folder.is_dir():
-        save_calibration(role, cache, folder)
+        save_calibration(role, recipe, folder, progress)
     return folder
 
 
-def save_calibration(role: str, cache: Cache, folder: Path) -> None:
+def save_calibration(role: str, recipe: Recipe, folder: Path, progress: Progress | None = None) -> None:
     """Write pictures for int8 calibration: frames, or crops exactly as the model is fed; of rendered faces only.
 
     Raises:
@@ -126,23 +125,26 @@ def save_calibration(role: str, cache: Cache, folder: Path) -> None:
     from PIL import Image  # noqa: PLC0415 - only here
 
     partial = folder.with_name(folder.name + ".partial")
+    numbers = np.linspace(0, recipe.count - 1, min(_CALIBRATION, recipe.count), dtype=int).tolist()
     try:
         partial.mkdir(parents=True, exist_ok=True)
-        for number in np.linspace(0, len(cache) - 1, min(_CALIBRATION, len(cache)), dtype=int):
-            Image.fromarray(_calibration_picture(role, cache, int(number))).save(partial / f"{number:06d}.png")
+        for done, number in enumerate(numbers):
+            Image.fromarray(_calibration_picture(role, recipe.make(number))).save(partial / f"{number:06d}.png")
+            if progress:
+                progress(f"rendering pictures to calibrate the {role} with", done, len(numbers))
         partial.rename(folder)
     except OSError as error:
         raise CacheError(f"{folder} cannot be written: {error}", hint="name another folder with --cache") from error
 
 
-def _calibration_picture(role: str, cache: Cache, number: int) -> npt.NDArray[np.uint8]:
-    pixels = np.ascontiguousarray(cache.get("pixels", number))
+def _calibration_picture(role: str, sample: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint8]:
+    pixels = np.ascontiguousarray(sample["pixels"])
     if role == "detector":
         return pixels
     if role == "liveness":
         return np.ascontiguousarray(pixels[1])
     batch = Batch(1, 112, "RGB")
-    matrix, samples = alignment(cache.get("landmarks", number))
+    matrix, samples = alignment(sample["landmarks"])
     batch.put(0, pixels, matrix, plain_table(0.0, 1.0), samples)
     return np.asarray(batch.array[0], np.uint8)
 

@@ -108,12 +108,6 @@ def _fold(module: Any) -> Any:
     """Batch normalisation folded into what it follows, everywhere."""
     torch = require_torch()
     fusion = torch.nn.utils.fusion
-    if isinstance(getattr(module, "norms", None), torch.nn.ModuleList):
-        from facegate_train._nets import Affine  # noqa: PLC0415 - needs torch
-
-        # The convolution stays one for all strides, and is stored once.
-        module.norms = torch.nn.ModuleList([Affine(norm) for norm in module.norms])
-        return module
     for name, child in module.named_children():
         if isinstance(child, torch.nn.Sequential):
             setattr(module, name, _fold_sequence(child))
@@ -149,6 +143,7 @@ def _detector_rows(net: Any) -> Any:
     Each output has a convolution of its own: boxes and landmarks have other ranges, and at int8 other scales.
     """
     torch = require_torch()
+    from facegate_train._nets import STRIDES, middle_of  # noqa: PLC0415 - needs torch
 
     class Rows(torch.nn.Module):  # type: ignore[name-defined,misc]
         def __init__(self) -> None:
@@ -158,18 +153,38 @@ def _detector_rows(net: Any) -> Any:
                 _slice(head, low, high)
                 for head, low, high in ((net.score, 0, 1), (net.score, 1, 2), (net.place, 0, 4), (net.place, 4, 14))
             )
+            # One convolution for all strides but for where a half's and a quarter's first pixel lies.
+            middles = [middle_of(level) for level in range(len(STRIDES))]
+            is_place = torch.tensor([1.0, 1.0, 0.0, 0.0]), torch.ones(10)  # a box's sides are no place
+            self.places = torch.nn.ModuleList(
+                torch.nn.ModuleList(_shifted(part, places * middle) for middle in middles)
+                for part, places in zip(self.parts[2:], is_place, strict=True)
+            )
 
         def forward(self, x: Any) -> Any:
-            shared = self.net.features(x)
+            shared = [self.net.features(picture) for picture in self.net.pictures(x)]
             rows = []
-            for number, part in enumerate(self.parts):
-                for judged, located in shared:
-                    score = number < 2  # noqa: PLR2004 - cls and obj
-                    values = part(judged if score else located).permute(0, 2, 3, 1).flatten(1, 2)
-                    rows.append(values.sigmoid() if score else values)
+            for part in self.parts[:2]:
+                rows += [_rows(part(judged)).sigmoid() for judged, _ in shared]
+            for parts in self.places:
+                rows += [_rows(part(located)) for part, (_, located) in zip(parts, shared, strict=True)]
             return tuple(rows)
 
     return Rows().eval()
+
+
+def _rows(values: Any) -> Any:
+    """A map (N, C, H, W) as (N, H * W, C)."""
+    return values.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _shifted(layer: Any, shift: Any) -> Any:
+    """The same convolution, the same weights, and something added to what comes out."""
+    torch = require_torch()
+    other = copy.copy(layer)
+    other._parameters = dict(layer._parameters)  # noqa: SLF001 - the weights are shared, the bias is not
+    other.bias = torch.nn.Parameter(layer.bias.detach() + shift)
+    return other
 
 
 def _slice(layer: Any, low: int, high: int) -> Any:

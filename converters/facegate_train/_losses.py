@@ -9,11 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from facegate_train._assign import assign
+from facegate_train._assign import STRIDE, assign
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
 
@@ -75,49 +73,46 @@ def quality_focal(logits: Tensor, quality: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, quality, reduction="none") * (quality - probability).square()
 
 
-def flatten(maps: Sequence[Tensor]) -> Tensor:
-    """Maps (N, 16, H, W) as rows (N, P, 16), cells as in `_assign.cells`."""
-    return torch.cat([m.flatten(2).transpose(1, 2) for m in maps], 1)
-
-
 def detector_loss(
-    maps: Sequence[Tensor], boxes: Tensor, landmarks: Tensor, hidden: Tensor, weights: Tensor, *, size: tuple[int, int]
+    values: Tensor, boxes: Tensor, landmarks: Tensor, hidden: Tensor, weights: Tensor
 ) -> dict[str, Tensor]:
     """The parts of the detector's loss, each a scalar.
 
     Args:
-        maps: of the net.
+        values: the map (N, 16, H, W) of `Detector.one`.
         boxes: (N, F, 4), NaN where there is no face.
         landmarks: (N, F, 5, 2).
         hidden: bool (N, F), see `assign`.
         weights: (N, F, 5), how much each landmark counts (0 outside the picture).
-        size: (height, width) of the pictures.
     """
-    rows = flatten(maps)
-    target = assign(boxes, hidden, *size)
+    rows = values.flatten(2).transpose(1, 2)
+    target = assign(boxes, hidden, values.shape[2] * STRIDE, values.shape[3] * STRIDE)
     picture, cell = target.positive.nonzero(as_tuple=True)
     face = target.face[picture, cell]
-    stride, point = target.strides[cell, None], target.points[cell]
-    values = rows[picture, cell]
-    middle, sides = values[:, 2:4] * stride + point, values[:, 4:6].clamp(-4, 5).exp() * stride
+    said = rows[picture, cell]
+    middle, sides = said[:, 2:4] * STRIDE + target.points[cell], said[:, 4:6].clamp(-4, 5).exp() * STRIDE
     found = torch.cat([middle - sides / 2, middle + sides / 2], -1)
-    true_box = true_box_of = boxes[picture, face]
+    true_box = boxes[picture, face]
     count = max(1, len(cell))
     quality = torch.zeros(rows.shape[:2])
     quality[picture, cell] = box_iou(found.detach(), true_box).clamp(0, 1)
     judged = ~target.ignored
     score = (quality_focal(rows[..., 1], quality) * judged).sum() / count
-    positive = target.positive.float()
-    kind = (quality_focal(rows[..., 0], positive) * judged).sum() / count
-    size_of = (true_box[:, 2:] - true_box[:, :2]).clamp(min=1).prod(-1).sqrt()[:, None, None]
-    error = (values[:, 6:].reshape(-1, 5, 2) * stride[..., None] + point[:, None] - landmarks[picture, face]) / size_of
-    points = (wing(error).sum(-1) * weights[picture, face]).sum() / (5 * count)
+    kind = (quality_focal(rows[..., 0], target.positive.float()) * judged).sum() / count
+    box = eiou_loss(found, true_box).sum() / count
+    given = boxes, landmarks, weights
+    points = _landmarks(said, target.points[cell], picture, face, *given)
     picture, cell = target.within.nonzero(as_tuple=True)
-    face = target.whose[picture, cell]
-    true_box, stride = boxes[picture, face], target.strides[cell, None, None]
-    size_of = (true_box[:, 2:] - true_box[:, :2]).clamp(min=1).prod(-1).sqrt()[:, None, None]
-    told = rows[picture, cell, 6:].reshape(-1, 5, 2) * stride + target.points[cell][:, None]
-    error = (told - landmarks[picture, face]) / size_of
-    dense = (wing(error).sum(-1) * weights[picture, face]).sum() / (5 * max(1, len(cell)))
-    box = eiou_loss(found, true_box_of).sum() / count
+    dense = _landmarks(rows[picture, cell], target.points[cell], picture, target.whose[picture, cell], *given)
     return {"class": kind, "object": score, "box": box, "points": points, "dense": dense}
+
+
+def _landmarks(
+    said: Tensor, corners: Tensor, picture: Tensor, face: Tensor, boxes: Tensor, landmarks: Tensor, weights: Tensor
+) -> Tensor:
+    """The mean over cells of how far their landmarks are off, in shares of the face's size."""
+    box = boxes[picture, face]
+    size = (box[:, 2:] - box[:, :2]).clamp(min=1).prod(-1).sqrt()[:, None, None]
+    told = said[:, 6:].reshape(-1, 5, 2) * STRIDE + corners[:, None]
+    error = (told - landmarks[picture, face]) / size
+    return (wing(error).sum(-1) * weights[picture, face]).sum() / (5 * max(1, len(said)))

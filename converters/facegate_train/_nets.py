@@ -48,41 +48,33 @@ class Residual(nn.Module):
         return torch.relu(x + self.second(self.first(x)))
 
 
-class Shared(nn.Module):
-    """One convolution for the maps of all strides, each normalised by itself, rectified.
+class Everywhere(nn.Conv2d):
+    """A depthwise convolution as large as the map that it is made for; for smaller maps its weights are averaged.
 
-    One normalisation for all would use a stride's own mean in training and the mean of all of them afterwards.
+    So a net can begin its training on smaller pictures, where a picture costs less.
+
+    Args:
+        channels: C.
+        side: of that map.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
-        self.norms = nn.ModuleList([nn.BatchNorm2d(outputs) for _ in STRIDES])
-
-    def forward(self, x: Tensor, level: int) -> Tensor:
-        """The map of the stride number `level`."""
-        return torch.relu(self.norms[level](self.conv(x)))
-
-
-class Affine(nn.Module):
-    """scale * x + offset for each channel: what is left of a normalisation whose convolution is shared."""
-
-    def __init__(self, norm: nn.BatchNorm2d) -> None:
-        super().__init__()
-        scale = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)  # type: ignore[operator,arg-type]
-        self.scale = nn.Parameter(scale.reshape(1, -1, 1, 1))
-        offset = norm.bias.detach() - norm.running_mean * scale  # type: ignore[operator]
-        self.offset = nn.Parameter(offset.reshape(1, -1, 1, 1))
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__(channels, channels, side, groups=channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same."""
-        return x * self.scale + self.offset
+        """(N, C, side, side), or smaller, to (N, C, 1, 1)."""
+        if x.shape[2:] == self.weight.shape[2:]:
+            return super().forward(x)
+        size = x.shape[2], x.shape[3]
+        share = self.weight.shape[2] * self.weight.shape[3] / (size[0] * size[1])
+        weight = nn.functional.adaptive_avg_pool2d(self.weight, size) * share
+        return nn.functional.conv2d(x, weight, groups=self.groups)
 
 
 def _global_depthwise(channels: int, side: int, *, act: str = "") -> list[nn.Module]:
     """MobileFaceNet's way to a vector: a convolution as large as the map, which weighs places by channel."""
     layers: list[nn.Module] = [
-        nn.Conv2d(channels, channels, side, groups=channels, bias=False),
+        Everywhere(channels, side),
         nn.BatchNorm2d(channels),
     ]
     if act:
@@ -91,7 +83,10 @@ def _global_depthwise(channels: int, side: int, *, act: str = "") -> list[nn.Mod
 
 
 class Recognizer(nn.Module):
-    """RGB (N, 3, 112, 112), (pixel - 127.5) / 127.5, to an embedding (N, 128), not normalised."""
+    """RGB (N, 3, 112, 112), (pixel - 127.5) / 127.5, to an embedding (N, 128), not normalised.
+
+    Multiples of 16 pixels below 112 are taken too, in training.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,12 +97,12 @@ class Recognizer(nn.Module):
             conv(32, 64, 3, 2),
             Residual(64),
             Residual(64),
-            conv(64, 96, 3, 2),
-            Residual(96),
-            conv(96, 224, 1),
-            *_global_depthwise(224, 7),
+            conv(64, 88, 3, 2),
+            Residual(88),
+            conv(88, 192, 1),
+            *_global_depthwise(192, 7),
         )
-        self.embed = nn.Linear(224, EMBEDDING, bias=False)
+        self.embed = nn.Linear(192, EMBEDDING, bias=False)
         self.norm = nn.BatchNorm1d(EMBEDDING, affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -119,46 +114,69 @@ class Recognizer(nn.Module):
 class Detector(nn.Module):
     """BGR (N, 3, H, W), raw pixels times `PIXEL_SCALE`, to maps of 16 channels at strides 8, 16 and 32.
 
+    One net with maps at stride 8 looks at the picture, at its half and at its quarter (the means of 2x2 pixels): what
+    it finds there are the maps at strides 16 and 32. So it need only know faces of two octaves of sizes, and learns
+    from each face whatever its size.
+
     Channels: class and objectness (logits), box (dx, dy, log w, log h) and five landmarks (dx, dy), in strides from the
     cell's corner: YuNet's.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        width = 40
-        self.stem = nn.Sequential(conv(3, 16, 3, 2), conv(16, 24, 3, 2))
-        self.p8 = nn.Sequential(conv(24, 40, 3, 2), Residual(40))
-        self.p16 = nn.Sequential(conv(40, 48, 3, 2), Residual(48))
-        self.p32 = nn.Sequential(conv(48, 48, 3, 2), conv(48, 48))
-        self.lateral = nn.ModuleList([conv(40, width, 1), conv(48, width, 1), conv(48, width, 1)])
-        # One head for all strides: in strides, a face looks alike at each, and each learns from all faces.
-        self.judge = Shared(width, 32)
-        self.locate = Shared(width, 48)
-        self.score = nn.Conv2d(32, 2, 1)
+        width = 48
+        self.stem = nn.Sequential(conv(3, 16, 3, 2), conv(16, 32, 3, 2))
+        self.near = nn.Sequential(conv(32, width, 3, 2), Residual(width))
+        self.far = nn.Sequential(conv(width, 64, 3, 2), Residual(64))
+        self.lateral = nn.ModuleList([conv(width, width, 1), conv(64, width, 1)])
+        self.judge = conv(width, 24)
+        self.locate = nn.Sequential(conv(width, 48), conv(48, 48))
+        self.score = nn.Conv2d(24, 2, 1)
         self.place = nn.Conv2d(48, 14, 1)
         nn.init.constant_(self.score.bias, -4.0)  # type: ignore[arg-type]
         self.up = nn.Upsample(scale_factor=2, mode="nearest")
+        # A mean of four as a convolution: XNNPACK has no int8 kernel for pooling.
+        self.pool = nn.Conv2d(3, 3, 2, 2, groups=3, bias=False)
+        self.pool.weight = nn.Parameter(torch.full((3, 1, 2, 2), 0.25), requires_grad=False)
 
-    def features(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """What scores (N, 32, H, W) and places (N, 48, H, W) are read from, for each stride."""
-        c8 = self.p8(self.stem(x))
-        c16 = self.p16(c8)
-        c32 = self.p32(c16)
-        f32 = self.lateral[2](c32)
-        f16 = self.lateral[1](c16) + self.up(f32)
-        f8 = self.lateral[0](c8) + self.up(f16)
-        return [
-            (self.judge(feature, level), self.locate(feature, level)) for level, feature in enumerate((f8, f16, f32))
-        ]
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What scores (N, 24, H / 8, W / 8) and places (N, 48, H / 8, W / 8) are read from."""
+        near = self.near(self.stem(x))
+        feature = self.lateral[0](near) + self.up(self.lateral[1](self.far(near)))
+        return self.judge(feature), self.locate(feature)
+
+    def one(self, x: Tensor) -> Tensor:
+        """The map (N, 16, H / 8, W / 8) of a picture itself."""
+        judged, located = self.features(x)
+        # A coordinate in bfloat16 is good to half a per cent only: the last layer is float32 under autocast too.
+        with torch.autocast("cpu", enabled=False):
+            return torch.cat([self.score(judged.float()), self.place(located.float())], 1)
+
+    def pictures(self, x: Tensor) -> list[Tensor]:
+        """The picture, its half and its quarter."""
+        half = self.pool(x)
+        return [x, half, self.pool(half)]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """See the class."""
-        shared = self.features(x)
-        # A coordinate in bfloat16 is good to half a per cent only: the last layer is float32 under autocast too.
-        with torch.autocast("cpu", enabled=False):
-            return [
-                torch.cat([self.score(judged.float()), self.place(located.float())], 1) for judged, located in shared
-            ]
+        maps = []
+        for level, picture in enumerate(self.pictures(x)):
+            values = self.one(picture)
+            values[:, _POINTS] += middle_of(level)
+            maps.append(values)
+        return maps
+
+
+# Of a map's channels: what is a place in strides, not a size.
+_POINTS = [2, 3, *range(6, 16)]
+
+
+def middle_of(level: int) -> float:
+    """Where the first pixel of a picture's 1/2**level lies in the picture, in the level's strides.
+
+    A pixel's coordinates are those of its middle: the first of a half is the mean of pixels 0 and 1, at 0.5.
+    """
+    return float(2**level - 1) / 2 / STRIDES[level]
 
 
 class Liveness(nn.Module):

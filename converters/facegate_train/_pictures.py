@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +23,7 @@ SPECIES = ("print", "replay", "paper_mask")
 LIVE = -1
 LIVENESS_SIDE = 80
 CROPS = 4
+DARK = 8  # on the Monk scale, 1..10
 
 
 def simulation() -> Any:
@@ -38,6 +41,8 @@ class Portraits:
         each: pictures of each.
         size: pixels a side.
         occlusion: how likely mask, sunglasses or hand is, 0..1.
+        dark: how many people of dark skin (`DARK` and above) besides those. In little light they are the hardest to
+            tell apart, and what a net is to do well it has to see often.
         seed: of everything but the identities.
     """
 
@@ -46,6 +51,7 @@ class Portraits:
     each: int
     size: int = 176
     occlusion: float = 0.0
+    dark: int = 0
     seed: int = 0
 
     @property
@@ -56,7 +62,7 @@ class Portraits:
     @property
     def count(self) -> int:
         """See `Recipe`."""
-        return self.identities * self.each
+        return (self.identities + self.dark) * self.each
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -66,6 +72,7 @@ class Portraits:
             "each": self.each,
             "size": self.size,
             "occlusion": self.occlusion,
+            "dark": self.dark,
             "seed": self.seed,
         }
 
@@ -73,6 +80,8 @@ class Portraits:
         """Pixels, landmarks, and what the picture shows."""
         sim = simulation()
         number, picture = divmod(index, self.each)
+        if number >= self.identities:
+            number = _dark(self.split, self.identities, self.dark)[number - self.identities]
         seed = SPLITS[self.split].seed(number)
         identity = sim.Identity.draw(seed)
         rng = np.random.default_rng([self.seed, seed, picture])
@@ -88,6 +97,14 @@ class Portraits:
             "iod": np.float32(face.iod),
             "occluded": np.bool_(person.look.occluded),
         }
+
+
+@lru_cache
+def _dark(split: str, first: int, count: int) -> list[int]:
+    """The first numbers of a split's people from `first` on whose skin is dark."""
+    draw = simulation().Identity.draw
+    numbers = (n for n in itertools.count(first) if draw(SPLITS[split].seed(n)).monk >= DARK)
+    return list(itertools.islice(numbers, count))
 
 
 @dataclass(frozen=True, slots=True)

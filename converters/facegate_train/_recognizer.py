@@ -10,32 +10,36 @@ import numpy as np
 
 from facegate_train._loop import Clock, Plan, ahead, grouped, order, prepare, rate, require_torch, step
 from facegate_train._pictures import simulation
-from facegate_train._warp import Batch, alignment, jitter_table, plain_table
+from facegate_train._warp import Batch, alignment, halved, jitter_tables, plain_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import numpy.typing as npt
 
     from facegate_train._cache import Cache
     from facegate_train._loop import Progress
 
-PLAN = Plan(epochs=11, batch=128, rate=2e-3, decay=5e-2)
+PLAN = Plan(epochs=40, batch=128, rate=2e-3, decay=5e-2)
 MARGIN = 0.3
 _SIDE = 112
-_EACH = 3  # pictures of each identity that its centre is made of when training goes on
-# Skin and its neighbours, and the colors that the renderer draws darker with darker skin or grayer with age.
-_NOT_LEARNT = ("seed", "monk", "skin", "ruddiness", "lips", "age", "hair", "iris")
-_NOT_LEARNT += ("hair_seed", "freckles", "moles", "scar")
+_SMALL = 80  # pixels of faces in the first part of a training: half the work, and nearly as much to learn from
+_FIRST = 0.5  # of a training
+# Skin and its neighbours, the colors that the renderer draws darker with darker skin or grayer with age, and what a
+# mirror changes.
+_NOT_LEARNT = frozenset(
+    {"seed", "monk", "skin", "ruddiness", "lips", "age", "hair", "iris", "hair_seed", "freckles", "moles", "scar"}
+    | {"asymmetry"}
+)
 _CHOICES = {
     "hair_style": ("bald", "buzz", "short", "medium", "long", "curly", "receding"),
     "beard": ("none", "stubble", "mustache", "goatee", "full"),
 }
 _MEAN, _SCALE = 127.5, 1 / 127.5
 _BUFFERS = 6
-# How wrong a detector's landmarks are, in shares of the eyes' distance: each by itself, and all together.
-_ALONE, _SHIFT, _ZOOM, _TURN = 0.045, 0.03, 0.04, 0.04
+# How wrong the reference detector's landmarks are on training portraits, in shares of the eyes' distance: each by
+# itself, and all together.
+_ALONE, _SHIFT, _ZOOM, _TURN = 0.057, 0.05, 0.051, 0.034
 
 
 def displaced(landmarks: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -50,6 +54,13 @@ def displaced(landmarks: npt.NDArray[np.float32], rng: np.random.Generator) -> n
     return np.asarray(middle + shift + around + rng.normal(0, _ALONE * size, (5, 2)), np.float32)
 
 
+def mirrored(landmarks: npt.NDArray[np.float32], side: int) -> tuple[npt.NDArray[np.float64], int]:
+    """`alignment` of the mirror image of a face: nobody's two halves differ by more than other pictures of them do."""
+    matrix, samples = alignment(np.asarray(landmarks[[1, 0, 2, 4, 3]] * (-1, 1), np.float32), side)
+    matrix[0] *= -1
+    return matrix, samples
+
+
 def fill(batch: Batch, row: int, pixels: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.float32]) -> None:
     """Align one face as the runtime does."""
     matrix, samples = alignment(landmarks)
@@ -57,31 +68,23 @@ def fill(batch: Batch, row: int, pixels: npt.NDArray[np.uint8], landmarks: npt.N
 
 
 def batches(
-    cache: Cache, plan: Plan, rng: np.random.Generator
+    cache: Cache, plan: Plan, rng: np.random.Generator, side: int = _SIDE
 ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
-    """(inputs (N, 112, 112, 3), identities) without end, augmented; the inputs' memory is used again later."""
+    """(inputs (N, side, side, 3), identities) without end, augmented; the inputs' memory is used again later."""
     points, identity = cache.all("landmarks"), cache.all("identity")
     size = min(plan.batch, len(cache))
-    buffers = [Batch(size, _SIDE, "RGB") for _ in range(_BUFFERS)]
+    buffers = [Batch(size, side, "RGB") for _ in range(_BUFFERS)]
     noise = rng.standard_normal(1 << 20).astype(np.float32)
     for turn, numbers in enumerate(order(len(cache), size, rng)):
-        batch = buffers[turn % _BUFFERS]
+        batch, tables = buffers[turn % _BUFFERS], jitter_tables(rng, size, _MEAN, _SCALE)
         for row, number in enumerate(numbers):
             pixels, landmarks = cache.get("pixels", number), displaced(points[number], rng)
             if rng.random() < 0.2:  # noqa: PLR2004 - somebody who stands farther away
                 pixels, landmarks = halved(pixels), np.asarray((landmarks - 0.5) / 2, np.float32)
-            matrix, samples = alignment(landmarks)
-            batch.put(row, pixels, matrix, jitter_table(rng, _MEAN, _SCALE), samples)
+            matrix, samples = (mirrored if rng.random() < 0.5 else alignment)(landmarks, side)  # noqa: PLR2004
+            batch.put(row, pixels, matrix, tables[row], samples)
             _spoil(batch.array[row], rng, noise)
         yield batch.array, identity[numbers]
-
-
-def halved(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """A picture at half its size: the mean of every four pixels; an odd last row or column is left out."""
-    height, width = (side // 2 * 2 for side in pixels.shape[:2])
-    wide = pixels[:height, :width].astype(np.uint16)
-    four = wide[::2, ::2] + wide[1::2, ::2] + wide[::2, 1::2] + wide[1::2, 1::2]
-    return ((four + 2) // 4).astype(np.uint8)
 
 
 def _spoil(face: npt.NDArray[np.float32], rng: np.random.Generator, noise: npt.NDArray[np.float32]) -> None:
@@ -90,8 +93,9 @@ def _spoil(face: npt.NDArray[np.float32], rng: np.random.Generator, noise: npt.N
         start = int(rng.integers(0, noise.size - face.size))
         face += (rng.uniform(0.01, 0.08)) * noise[start : start + face.size].reshape(face.shape)
     if rng.random() < 0.2:  # noqa: PLR2004
-        height, width = (int(v) for v in rng.integers(12, 48, 2))
-        y, x = int(rng.integers(0, _SIDE - height)), int(rng.integers(0, _SIDE - width))
+        side = len(face)
+        height, width = (int(v) for v in rng.integers(side // 9, side * 3 // 7, 2))
+        y, x = int(rng.integers(0, side - height)), int(rng.integers(0, side - width))
         face[y : y + height, x : x + width] = rng.uniform(-1, 1, 3)
 
 
@@ -128,45 +132,17 @@ def shape_weight(progress: float) -> float:
     return 30.0 - 25.0 * min(1.0, progress / 0.6)
 
 
-def _continue(
-    net: Any, head: Any, shape: Any, truth: Any, seeds: npt.NDArray[np.int64], stream: Iterator[Any], start: Path
-) -> None:
-    """The net of an ONNX file; the layers that export threw away are made again from what it says of the pictures."""
-    torch = require_torch()
-    from facegate_train._resume import load  # noqa: PLC0415 - needs torch
-
-    load("recognizer", net, start, (torch.from_numpy(next(stream)[0]).permute(0, 3, 1, 2) for _ in range(6)))
-    net.eval()
-    sums, count = torch.zeros_like(head.weight), torch.zeros(len(seeds), 1)
-    with torch.no_grad():
-        while count.min() < 1 or count.sum() < _EACH * len(seeds):
-            inputs, identities = next(stream)
-            classes = torch.from_numpy(np.searchsorted(seeds, identities))
-            with torch.autocast("cpu", torch.bfloat16):
-                values = net(torch.from_numpy(inputs).permute(0, 3, 1, 2)).float()
-            sums.index_add_(0, classes, values)
-            count.index_add_(0, classes, torch.ones(len(classes), 1))
-        means = sums / count
-        head.weight.copy_(torch.nn.functional.normalize(means))
-        if truth.shape[1]:
-            shape.weight.copy_(torch.linalg.lstsq(means, truth).solution.T)
-            shape.bias.zero_()
-
-
 def margin(progress: float) -> float:
     """Nothing in the first fifth, then rising to `MARGIN` at three fifths: too early, and the net learns nothing."""
     return MARGIN * min(1.0, max(0.0, (progress - 0.2) / 0.4))
 
 
-def train(
-    cache: Cache, plan: Plan, *, start: Path | None = None, progress: Progress | None = None
-) -> tuple[Any, dict[str, Any]]:
-    """Train on the portraits of a cache.
+def train(cache: Cache, plan: Plan, *, progress: Progress | None = None) -> tuple[Any, dict[str, Any]]:
+    """Train on the portraits of a cache: first on smaller faces, then on those that a device will give.
 
     Args:
         cache: of `Portraits`.
         plan: how.
-        start: an exported recogniser to go on with: at half the rate, and with the full margin at once.
         progress: called with (what, thousandths done, 1000).
 
     Returns:
@@ -195,18 +171,17 @@ def train(
     losses: list[float] = []
     hits: list[float] = []
     misfits: list[float] = [1.0]
-    stream = ahead(batches(cache, plan, rng))
-    if start is not None:
-        _continue(net, head, shape, truth, seeds, stream, start)
-        average = Average(net)
+    stream, side = ahead(batches(cache, plan, rng, _SMALL)), _SMALL
     net.train()
-    while (passed := clock.progress) < 1:
-        done = passed if start is None else 0.6 + 0.4 * passed
+    while (done := clock.progress) < 1:
+        if side == _SMALL and done >= _FIRST:
+            stream.close()  # type: ignore[attr-defined]
+            stream, side = ahead(batches(cache, plan, rng)), _SIDE
         inputs, identities = next(stream)
         classes = torch.from_numpy(np.searchsorted(seeds, identities))
         for group in optimizer.param_groups:
-            group["lr"] = rate(passed, plan) * (1 if start is None else 0.5)
-        with torch.autocast("cpu", torch.bfloat16, enabled=passed < 1 - plan.precise):
+            group["lr"] = rate(done, plan)
+        with torch.autocast("cpu", torch.bfloat16, enabled=done < 1 - plan.precise):
             embeddings = net(torch.from_numpy(inputs).permute(0, 3, 1, 2))
         loss = head(embeddings.float(), classes, margin(done))
         if truth.shape[1]:
@@ -227,6 +202,7 @@ def train(
     tail = losses[-min(100, len(losses)) :]
     facts = {
         "identities": len(seeds),
+        "faces": [_SMALL, _SIDE],
         "pictures": len(cache),
         "steps": clock.step,
         "epochs": round(clock.step * min(plan.batch, len(cache)) / len(cache), 2),

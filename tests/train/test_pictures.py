@@ -8,14 +8,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from facegate_edge import Aligner, Frame
 from facegate_edge._values import Face
-from facegate_train import _cache, _detector, _liveness, _recognizer, _sets
-from facegate_train._pictures import LIVE, SPECIES, Faces80, Frames, Portraits
+from facegate_train import _cache, _detector, _evaluate, _liveness, _recognizer, _sets, _warp
+from facegate_train._pictures import DARK, LIVE, SPECIES, Faces80, Frames, Portraits
 from facegate_train._seeds import DETECTOR_IDENTITIES, LIVENESS_IDENTITIES, SPLITS, TEST, TRAIN, VALIDATION
 from facegate_train._warp import Batch, alignment, plain_table
-from facegate_train.errors import CacheFullError, StaleCacheError
+from facegate_train.errors import CacheError, CacheFullError, StaleCacheError
 
 with_renderer = pytest.mark.usefixtures("renderer")
 
@@ -49,7 +50,8 @@ def test_roles_share_no_identity_of_a_split():
     """The recogniser's identities are not among those of the detector's frames or of the liveness crops."""
     portraits = [r for r in vars(_sets).values() if isinstance(r, Portraits)]
     faces = [r for r in vars(_sets).values() if isinstance(r, Faces80)]
-    assert max(p.identities for p in portraits) < DETECTOR_IDENTITIES < DETECTOR_IDENTITIES + 200_000
+    # Of people whose tones are drawn evenly at least a quarter is dark.
+    assert max(p.identities + 4 * p.dark for p in portraits) < DETECTOR_IDENTITIES < DETECTOR_IDENTITIES + 200_000
     assert DETECTOR_IDENTITIES + 200_000 <= LIVENESS_IDENTITIES
     assert LIVENESS_IDENTITIES + max(f.identities for f in faces) < TRAIN.width
 
@@ -226,54 +228,105 @@ def test_halving_keeps_the_mean_and_drops_an_odd_edge():
     """Four pixels become their rounded mean."""
     pixels = np.zeros((5, 4, 3), np.uint8)
     pixels[:2, :2] = [[[10] * 3, [20] * 3], [[30] * 3, [41] * 3]]
-    small = _recognizer.halved(pixels)
+    small = _warp.halved(pixels)
     assert small.shape == (2, 2, 3)
     assert small[0, 0].tolist() == [25, 25, 25]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(12))
 def test_a_cut_moves_pixels_and_landmarks_alike(seed):
-    """A bright dot at a landmark is where the moved landmark says; mirrored landmarks change names."""
+    """A bright dot at a landmark is where the moved landmark says, in every octave; mirrored landmarks change names."""
     rng = np.random.default_rng(seed)
     pixels = np.zeros((200, 200, 3), np.uint8)
     points = np.array([[[80, 80], [120, 82], [101, 100], [84, 120], [118, 121]]], np.float32)
     boxes = np.array([[70, 60, 130, 135]], np.float32)
     for place, (x, y) in enumerate(points[0].astype(int)):
-        pixels[y - 4 : y + 5, x - 4 : x + 5] = 50 * (place + 1)
-    matrix, new_boxes, new_points = _detector.moved_frame(200, boxes, points, rng)
-    batch = Batch(1, _detector.SIDE, "RGB")
-    batch.put(0, pixels, matrix, plain_table(0.0, 1.0))
-    mirrored = np.linalg.det(matrix[:, :2]) < 0
+        pixels[y - 6 : y + 7, x - 6 : x + 7] = 50 * (place + 1)
+    side, _, sizes = _detector.CUTS[seed % 2]
+    matrices, octave = _detector.cuts(200, boxes[None], rng, side, sizes)
+    for _ in range(int(octave[0])):
+        pixels = _warp.halved(pixels)
+    new_boxes, new_points = _detector.moved(matrices, octave, boxes[None], points[None])
+    batch = Batch(1, side, "RGB")
+    batch.put(0, pixels, matrices[0], plain_table(0.0, 1.0))
+    mirrored = np.linalg.det(matrices[0, :, :2]) < 0
     names = _detector._SWAP if mirrored else range(5)
-    for (x, y), name in zip(new_points[0], names, strict=True):
-        if 1 <= x < _detector.SIDE - 2 and 1 <= y < _detector.SIDE - 2:
+    for (x, y), name in zip(new_points[0, 0], names, strict=True):
+        if 1 <= x < side - 2 and 1 <= y < side - 2:
             assert batch.array[0, round(float(y)), round(float(x)), 0] > 50 * (name + 1) - 26
-    middle = (new_boxes[0, :2] + new_boxes[0, 2:]) / 2
-    back = matrix[:, :2] @ middle + matrix[:, 2]
+    middle = (new_boxes[0, 0, :2] + new_boxes[0, 0, 2:]) / 2
+    back = (matrices[0, :, :2] @ middle + matrices[0, :, 2] + 0.5) * 2 ** octave[0] - 0.5
     assert np.allclose(back, (100, 97.5), atol=0.01)
 
 
-@pytest.mark.parametrize("side", [_detector.SMALL, _detector.SIDE])
-def test_most_cuts_show_a_face(side):
-    """With a face in the frame, its middle is inside three of four cuts and more, whatever their size."""
+@pytest.mark.parametrize(("side", "sizes"), [(side, sizes) for side, _, sizes in _detector.CUTS])
+def test_most_cuts_show_a_face(side, sizes):
+    """With a face in the frame, its middle is inside seven of ten cuts and more, mostly at the wanted size."""
     rng = np.random.default_rng(0)
-    boxes = np.array([[20, 200, 60, 250]], np.float32)
-    inside = 0
-    for _ in range(300):
-        moved, _ = _detector.moved(_detector.cut(320, boxes, rng, side), boxes, np.zeros((1, 5, 2), np.float32))
-        middle = (moved[0, :2] + moved[0, 2:]) / 2
-        inside += bool((middle > 0).all() and (middle < side).all())
-    assert inside > 225
+    boxes = np.broadcast_to(np.array([[20, 200, 60, 250]], np.float32), (300, 1, 4))
+    matrices, octave = _detector.cuts(320, boxes, rng, side, sizes)
+    moved, _ = _detector.moved(matrices, octave, boxes, np.zeros((300, 1, 5, 2), np.float32))
+    middle = (moved[:, 0, :2] + moved[:, 0, 2:]) / 2
+    inside = (middle > 0).all(1) & (middle < side).all(1)
+    size = np.sqrt(np.prod(moved[:, 0, 2:] - moved[:, 0, :2], 1))
+    assert inside.sum() > 200
+    assert (inside & (size > 0.95 * sizes[0]) & (size < 1.05 * sizes[1])).sum() > 180
+
+
+def test_a_half_is_what_the_net_halves(frames):
+    """Cuts of a frame's half show what the detector's pooling shows: the means of four pixels, rounded."""
+    octaves = _detector.Octaves(frames)
+    whole, half = octaves.get(3, 0).astype(np.float64), octaves.get(3, 1)
+    pooled = whole.reshape(64, 2, 64, 2, 3).mean((1, 3))
+    assert half.shape == (64, 64, 3)
+    assert np.abs(half - pooled).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("role", "recipe", "size"),
+    [
+        ("detector", Frames("train", 9, width=128, height=128), (128, 128)),
+        ("recognizer", Portraits("train", 3, 3), (112, 112)),
+        ("liveness", Faces80("train", 2), (80, 80)),
+    ],
+)
+def test_int8_is_calibrated_on_pictures_of_the_training_split(renderer, tmp_path, role, recipe, size):
+    """They are rendered for that alone, as the model is fed them; what was begun before is finished."""
+    del renderer
+    folder = tmp_path / "c" / "calibration"
+    (tmp_path / "c" / "calibration.partial").mkdir(parents=True)
+    _evaluate.save_calibration(role, recipe, folder)
+    files = sorted(folder.iterdir())
+    assert len(files) == min(recipe.count, 200)
+    assert {Image.open(file).size for file in files} == {size}
+    assert not folder.with_name("calibration.partial").exists()
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(CacheError, match="cannot be written") as caught:
+        _evaluate.save_calibration(role, recipe, tmp_path / "file" / "calibration")
+    assert "--cache" in caught.value.hint
 
 
 def test_detector_batches_hold_what_they_say(frames, quick):
-    """Faces that are hardly visible or tiny are marked as hidden, landmarks outside weigh nothing."""
-    batch = next(_detector.batches(frames, quick(_detector, 4, 12), np.random.default_rng(1)))
-    assert batch["pixels"].shape == (12, _detector.SIDE, _detector.SIDE, 3)
-    assert batch["boxes"].shape[1:] == (8, 4)
-    outside = (batch["landmarks"] < 0).any(-1) | (batch["landmarks"] > _detector.SIDE - 1).any(-1)
-    real = np.isfinite(batch["boxes"][..., :1])
-    assert not batch["weights"][outside & real].any()
+    """Batches of both sizes take turns; landmarks outside a cut weigh nothing, all others count."""
+    stream = _detector.batches(frames, _detector.Octaves(frames), quick(_detector, 4, 12), np.random.default_rng(1))
+    for side, _, _ in _detector.CUTS:
+        batch = next(stream)
+        assert batch["pixels"].shape == (12, side, side, 3)
+        assert batch["boxes"].shape == (12, 8, 4)
+        outside = (batch["landmarks"] < 0).any(-1) | (batch["landmarks"] > side - 1).any(-1)
+        real = np.isfinite(batch["boxes"][..., :1])
+        assert not batch["weights"][outside & real].any()
+        assert batch["weights"][~outside & real].all()
+
+
+def test_dark_people_are_added(renderer):
+    """The recogniser's set ends with people of dark skin, none of them twice."""
+    del renderer
+    recipe = Portraits("train", 3, 1, dark=4)
+    samples = [recipe.make(index) for index in range(recipe.count)]
+    assert [int(s["identity"]) for s in samples[:3]] == [0, 1, 2]
+    assert all(int(s["monk"]) >= DARK for s in samples[3:])
+    assert len({int(s["identity"]) for s in samples}) == 7
 
 
 def test_liveness_crops_are_the_runtimes(faces80, quick):
@@ -285,6 +338,19 @@ def test_liveness_crops_are_the_runtimes(faces80, quick):
     assert inputs.min() >= 0
     assert inputs.max() <= 255
     assert (labels == 1).sum() == 18
+
+
+def test_a_mirrored_face_is_aligned_as_its_mirror_image(portraits):
+    """Cut from the picture itself, it is what the runtime would make of the mirrored picture."""
+    pixels, points = portraits.get("pixels", 7), portraits.get("landmarks", 7)
+    width = pixels.shape[1]
+    turned = (points * (-1, 1) + (width - 1, 0))[[1, 0, 2, 4, 3]].astype(np.float32)
+    batch = Batch(2, 112, "RGB")
+    matrix, samples = _recognizer.mirrored(points, 112)
+    batch.put(0, pixels, matrix, plain_table(0.0, 1.0), samples)
+    matrix, samples = alignment(turned)
+    batch.put(1, np.ascontiguousarray(pixels[:, ::-1]), matrix, plain_table(0.0, 1.0), samples)
+    assert np.abs(batch.array[0] - batch.array[1]).max() <= 1  # rounding
 
 
 def test_alignment_samples_large_faces_more_than_once():
