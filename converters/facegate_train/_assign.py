@@ -29,8 +29,8 @@ class Targets:
         positive: bool (N, P).
         ignored: bool (N, P), cells whose score is not judged.
         face: int64 (N, P), the number of the face that a positive cell answers for.
-        within: bool (N, P), cells anywhere on a face: they too say where its landmarks are, though nobody asks them
-            afterwards. A net learns to read a face from all of it.
+        within: bool (N, P), cells on a visible face that is not too small, but near its rim: they too say where its
+            landmarks are, though nobody asks them afterwards. A net learns to read a face from all of it.
         whose: int64 (N, P), the face that such a cell is on.
         points: float32 (P, 2), the cells' corners in pixels.
     """

@@ -25,7 +25,7 @@ PLAN = Plan(epochs=200, batch=128, rate=4e-3, decay=1e-2)
 # Batches take turns: (pixels of a cut, how many to one of the plan's batch, the faces' sizes).
 CUTS = ((64, 1.0, (15.0, 46.0)), (96, 0.5, (34.0, 84.0)))
 OCTAVES = 3  # the picture, its half, its quarter: as the net looks at it
-_BUFFERS = 6
+_BUFFERS = 3  # of each size: what is prepared ahead and what is used are never the same
 _SWAP = (1, 0, 2, 4, 3)  # what a mirror does to the landmarks
 _LEAST_VISIBLE = 0.35  # a face of which less can be seen is neither to be found nor background
 _AIMED = 0.7  # of the cuts show a face; the others anything
@@ -49,8 +49,8 @@ class Octaves:
         for number in range(len(cache)):
             half = halved(cache.get("pixels", number))
             self._smaller.append((half, halved(half)))
-            if progress and number % 200 == 0:
-                progress("halving frames", number, len(cache))
+            if progress and (number + 1) % 200 == 0:
+                progress("halving frames", number + 1, len(cache))
 
     def get(self, number: int, octave: int) -> npt.NDArray[np.uint8]:
         """A frame at 1 / 2**octave of its size."""
@@ -143,7 +143,7 @@ def batches(cache: Cache, octaves: Octaves, plan: Plan, rng: np.random.Generator
         kinds.append((side, sizes, both, order(len(cache), count, rng)))
     for turn, (side, sizes, both, numbers_) in enumerate(cycle(kinds)):
         numbers = next(numbers_)
-        batch = both[int(rng.integers(2))][turn % _BUFFERS]
+        batch = both[int(rng.integers(2))][turn // len(CUTS) % _BUFFERS]
         matrices, octave = cuts(octaves.side, aims[numbers], rng, side, sizes)
         tables = jitter_tables(rng, len(numbers), 0.0, 1.0)
         for row, number in enumerate(numbers):
@@ -209,7 +209,7 @@ def train(cache: Cache, plan: Plan, *, progress: Progress | None = None) -> tupl
     stream.close()  # type: ignore[attr-defined]
     average.load_into(net)
     net.eval()
-    tail = min(100, len(losses))
+    tail = max(1, min(100, len(losses) // 2))
     facts = {
         "cuts": [side for side, _, _ in CUTS],
         "pictures": len(cache),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -108,9 +109,13 @@ def training_of(data: bytes) -> dict[str, Any]:
 
 
 def _calibration(role: str, setup: Setup, progress: Progress | None) -> Path:
-    """A folder of pictures of the training split, as PNG, to find int8 ranges with; rendered for it if need be."""
+    """A folder of pictures of the training split, as PNG, to find int8 ranges with; rendered for it if need be.
+
+    By the renderer of now, whatever the training pictures were made by.
+    """
     recipe = setup.scaled(_sets.TRAIN[role])
-    folder = setup.cache / f"calibration-{role}-{_cache.renderer_fingerprint()}-{recipe.count}"
+    settings = hashlib.sha256(json.dumps(recipe.settings, sort_keys=True).encode()).hexdigest()[:8]
+    folder = setup.cache / f"calibration-{role}-{_cache.renderer_fingerprint()}-{settings}"
     if not folder.is_dir():
         save_calibration(role, recipe, folder, progress)
     return folder
@@ -127,11 +132,12 @@ def save_calibration(role: str, recipe: Recipe, folder: Path, progress: Progress
     partial = folder.with_name(folder.name + ".partial")
     numbers = np.linspace(0, recipe.count - 1, min(_CALIBRATION, recipe.count), dtype=int).tolist()
     try:
-        partial.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
         for done, number in enumerate(numbers):
             Image.fromarray(_calibration_picture(role, recipe.make(number))).save(partial / f"{number:06d}.png")
             if progress:
-                progress(f"rendering pictures to calibrate the {role} with", done, len(numbers))
+                progress(f"rendering pictures to calibrate the {role} with", done + 1, len(numbers))
         partial.rename(folder)
     except OSError as error:
         raise CacheError(f"{folder} cannot be written: {error}", hint="name another folder with --cache") from error

@@ -81,7 +81,7 @@ def train(cache: Cache, plan: Plan, *, progress: Progress | None = None) -> tupl
     stream.close()  # type: ignore[attr-defined]
     average.load_into(net)
     net.eval()
-    tail = min(100, len(losses))
+    tail = max(1, min(100, len(losses) // 2))
     facts = {
         "identities": len(np.unique(cache.all("identity"))),
         "pictures": len(cache),

@@ -115,8 +115,8 @@ class Detector(nn.Module):
     """BGR (N, 3, H, W), raw pixels times `PIXEL_SCALE`, to maps of 16 channels at strides 8, 16 and 32.
 
     One net with maps at stride 8 looks at the picture, at its half and at its quarter (the means of 2x2 pixels): what
-    it finds there are the maps at strides 16 and 32. So it need only know faces of two octaves of sizes, and learns
-    from each face whatever its size.
+    it finds there are the maps at strides 16 and 32. So it need only know faces of two and a half octaves of sizes, and
+    learns from each face whatever its size.
 
     Channels: class and objectness (logits), box (dx, dy, log w, log h) and five landmarks (dx, dy), in strides from the
     cell's corner: YuNet's.
@@ -135,7 +135,7 @@ class Detector(nn.Module):
         self.place = nn.Conv2d(48, 14, 1)
         nn.init.constant_(self.score.bias, -4.0)  # type: ignore[arg-type]
         self.up = nn.Upsample(scale_factor=2, mode="nearest")
-        # A mean of four as a convolution: XNNPACK has no int8 kernel for pooling.
+        # A mean of four as a convolution: XNNPACK has no int8 kernel for means.
         self.pool = nn.Conv2d(3, 3, 2, 2, groups=3, bias=False)
         self.pool.weight = nn.Parameter(torch.full((3, 1, 2, 2), 0.25), requires_grad=False)
 
@@ -206,7 +206,7 @@ class Liveness(nn.Module):
 
 def parameters(net: nn.Module) -> int:
     """How many numbers are learnt."""
-    return sum(p.numel() for p in net.parameters())
+    return sum(p.numel() for p in net.parameters() if p.requires_grad)
 
 
 class Average:

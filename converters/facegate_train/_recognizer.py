@@ -171,12 +171,14 @@ def train(cache: Cache, plan: Plan, *, progress: Progress | None = None) -> tupl
     losses: list[float] = []
     hits: list[float] = []
     misfits: list[float] = [1.0]
-    stream, side = ahead(batches(cache, plan, rng, _SMALL)), _SMALL
+    # Each part has chance of its own: how far the first was prepared when it ended hangs on the machine.
+    first, second = rng.spawn(2)
+    stream, side = ahead(batches(cache, plan, first, _SMALL)), _SMALL
     net.train()
     while (done := clock.progress) < 1:
         if side == _SMALL and done >= _FIRST:
             stream.close()  # type: ignore[attr-defined]
-            stream, side = ahead(batches(cache, plan, rng)), _SIDE
+            stream, side = ahead(batches(cache, plan, second)), _SIDE
         inputs, identities = next(stream)
         classes = torch.from_numpy(np.searchsorted(seeds, identities))
         for group in optimizer.param_groups:
@@ -199,7 +201,7 @@ def train(cache: Cache, plan: Plan, *, progress: Progress | None = None) -> tupl
     stream.close()  # type: ignore[attr-defined]
     average.load_into(net)
     net.eval()
-    tail = losses[-min(100, len(losses)) :]
+    tail = losses[-max(1, min(100, len(losses) // 2)) :]
     facts = {
         "identities": len(seeds),
         "faces": [_SMALL, _SIDE],

@@ -187,7 +187,7 @@ def _train(role: str, given: dict[str, Any]) -> None:
         "seed": plan.seed,
         "batch": plan.batch,
         "rate": plan.rate,
-        "parameters": sum(p.numel() for p in net.parameters()),
+        "parameters": sum(p.numel() for p in net.parameters() if p.requires_grad),
         "command": _command(role, given),
     }
     path = given["output"] / f"{role}.onnx"

@@ -6,6 +6,7 @@ Each function takes a lowered source or the bytes of a TFLite model and gives an
 from __future__ import annotations
 
 import dataclasses
+import re
 import struct
 
 import numpy as np
@@ -42,16 +43,19 @@ def coarse(source, bits):
 
 
 def swapped_colors(source):
-    """The model as if it were fed BGR for RGB: the input channels of its first convolution in reverse order."""
-    first = next(n for n in source.graph.nodes if n.op == "Conv")
-    return relowered(source, lambda n, w, _o: w[:, ::-1] if n == first.inputs[1] else w)
+    """The model as if it were fed BGR for RGB: the input channels of its first convolutions in reverse order."""
+    return relowered(source, lambda _n, w, o: w[:, ::-1] if o.op == "Conv" and w.shape[1] == 3 else w)
 
 
 def scaled_layer(source, place, factor):
-    """One convolution's weights times a factor: a scale that was lost or written twice."""
-    nodes = [n for n in source.graph.nodes if n.op == "Conv"]
-    chosen = nodes[place].inputs[1]
-    return relowered(source, lambda n, w, _o: w * factor if n == chosen else w)
+    """One convolution's weights, wherever they are used, times a factor: a scale that was lost or written twice."""
+    own = list(dict.fromkeys(_shared(n.inputs[1]) for n in source.graph.nodes if n.op == "Conv"))
+    return relowered(source, lambda n, w, _o: w * factor if _shared(n) == own[place] else w)
+
+
+def _shared(name):
+    """A weight's name without the number that each further use of it gets."""
+    return re.sub(r"(?<=weight)_\d+$", "", name)
 
 
 def wrong_scale(model, factor, share=0.5):

@@ -209,7 +209,7 @@ def test_ground_truth_counts_lost_and_false_faces(court, int8):
     truth = TrueFaces(Inputs(arrays, room.samples.fit.samples), boxes, tuple(None for _ in boxes))
     judge = Judge(room.engine, room.info, room.samples, Labels(truth=truth))
     outcomes = []
-    for model in (int8("detector").model, damage.scaled_layer(room.source, 8, 0.3)):
+    for model in (int8("detector").model, damage.noisy(room.source, 0.8)):
         with make_engine(model) as engine:
             findings, _ = judge(engine, model_info(model, room.source, "float32"))
         outcomes.append({g.name: g.status for g in findings.gates if g.name.startswith("truth")})
@@ -249,7 +249,7 @@ class Convinced:
 
 
 def test_a_model_that_takes_everything_for_live_does_not_pass_on_live_faces_alone(court):
-    """With attacks, APCER fails; without them, the gate of attacks was not run or fails, and never passes."""
+    """With attacks, APCER fails; without them, the gate of attacks was not run, is unsure or fails: it never passes."""
     room = court("liveness")
     with make_engine(room.model) as engine:
         convinced = Convinced(engine)
@@ -260,7 +260,7 @@ def test_a_model_that_takes_everything_for_live_does_not_pass_on_live_faces_alon
         assert {found[n] for n in found if n.startswith("apcer-")} == {"failed"}
         judge = Judge(room.engine, room.info, room.samples, Labels())
         alone = {g.name: g.status for g in judge(convinced, room.info)[0].gates}
-    assert alone["agreement-attack"] in ("not run", "failed")
+    assert alone["agreement-attack"] in ("not run", "unsure", "failed")
     assert alone["apcer"] == "not run"
 
 
