@@ -123,7 +123,8 @@ def copy_commit(root: Path, revision: str, to: Path) -> None:
         tops = sorted({name.split("/")[0] for name in names if name})
         git(root, "archive", "--format=tar", f"--output={archive.name}", revision, "--", *tops)
         with tarfile.open(archive.name) as members:
-            members.extractall(to, filter="data")
+            # Our own commit; Python before 3.11.4, and 3.10 before 3.10.12, has no filters.
+            members.extractall(to, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # type: ignore[arg-type]  # noqa: S202
 
 
 def copy_tree(root: Path, to: Path) -> None:
